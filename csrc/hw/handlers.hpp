@@ -1,0 +1,56 @@
+// The two doors out of a running vCPU: down to the hypervisor (a VM exit) and up to the guest kernel (an exception).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "core/address.hpp"
+#include "hw/fault.hpp"
+
+namespace vmem::hw {
+
+class Vcpu;
+
+/// What became of a fault.
+enum class Outcome : std::uint8_t {
+  retry,    ///< the hypervisor fixed it unseen: access again
+  inject,   ///< a true fault: the guest kernel's handler runs, then access again
+  emulate,  ///< the hypervisor performed the access itself
+  stall,    ///< the vCPU waits for swap or disk
+  kill,     ///< the VM cannot go on
+};
+
+/// The hypervisor as silicon knows it: where a VM exit goes.
+class ExitHandler {
+ public:
+  /// Any translation fault of the vCPU. Decides whose it is (vmm/dispatch.hpp).
+  virtual Outcome on_fault(Vcpu& vcpu, const Fault& fault) = 0;
+  /// Modes without a hardware second stage: the bytes of the page of `gpa` for an access by the guest kernel; nullptr if the access must be emulated.
+  virtual std::byte* on_guest_physical(Vcpu& vcpu, Gpa gpa, bool store) = 0;
+  /// A store that must be emulated: to a traced guest table or to no memory at all. `size` is 1 to 8 bytes and does not cross a page.
+  virtual void on_emulated_store(Vcpu& vcpu, Gpa gpa, const void* bytes, std::size_t size) = 0;
+  /// Intercepted instructions; called only if the VM asked for the exit (Vcpu::Intercepts).
+  virtual void on_cr3_write(Vcpu& vcpu, std::uint64_t value) = 0;
+  virtual void on_invlpg(Vcpu& vcpu, Gva gva) = 0;
+
+ protected:
+  ~ExitHandler() = default;
+};
+
+/// What the guest kernel's page-fault handler did.
+enum class TrapResult : std::uint8_t {
+  resolved,  ///< the access can be made again
+  signal,    ///< SIGSEGV or SIGBUS: the access is given up
+  killed,    ///< the process is gone
+};
+
+/// The guest kernel as silicon knows it: its interrupt descriptor table.
+class TrapHandler {
+ public:
+  virtual TrapResult on_page_fault(Vcpu& vcpu, const Fault& fault) = 0;
+
+ protected:
+  ~TrapHandler() = default;
+};
+
+}  // namespace vmem::hw

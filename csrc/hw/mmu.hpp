@@ -1,0 +1,131 @@
+// The memory-management unit: composes TLBs, walker and paging-structure caches by the rules of docs/design/mmu.md.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "core/access.hpp"
+#include "core/address.hpp"
+#include "core/counters.hpp"
+#include "hw/cpu_config.hpp"
+#include "hw/fault.hpp"
+#include "hw/silicon.hpp"
+#include "hw/tlb.hpp"
+#include "hw/walker.hpp"
+
+namespace vmem::hw {
+
+/// One processor's MMU. A fault is a value; who serves it is not its business. Not thread-safe: one MMU, one thread.
+class Mmu {
+ public:
+  /// `memory` outlives the Mmu. ConfigError if `cpu` is impossible.
+  Mmu(const PhysicalView& memory, const CpuConfig& cpu);
+
+  const CpuConfig& cpu() const { return cpu_; }
+  const State& state() const { return silicon_.state; }
+  /// Replaces the registers; implies no invalidation. ConfigError outside long mode or for an impossible EPTP.
+  void set_state(const State& state);
+  void set_linear_tables(LinearTables whose) { silicon_.linear_tables = whose; }
+  bool one_dimensional() const { return silicon_.state.second_stage == SecondStageKind::none; }
+
+  /// One access, counted. True: `entry.physical(va)` is where it went. False: `fault`.
+  bool access(Gva gva, AccessKind kind, TlbEntry& entry, Fault& fault);
+  /// The access whose fault has been served, again: a walk, no lookup and no count.
+  bool retry(Gva gva, AccessKind kind, TlbEntry& entry, Fault& fault);
+  /// What `access` would give by the tables alone; changes nothing.
+  bool probe(Gva gva, AccessKind kind, TlbEntry& entry, Fault& fault);
+  /// The second stage alone, as the guest kernel's own pinned mappings use it: no caches, no counters.
+  bool access_guest_physical(Gpa gpa, HostAccess kind, HostMapping& mapping, Fault& fault);
+  bool probe_guest_physical(Gpa gpa, HostMapping& mapping);
+
+  /// `count` accesses in order. `on_fault(i, fault)` serves the fault of access i (its retries included) and returns whether to go on; false stops
+  /// after access i. Every kind must be valid. Returns the number of accesses made. Counters are exact whenever on_fault runs.
+  template <class OnFault>
+  std::size_t access_batch(const std::uint64_t* addresses, const std::uint8_t* kinds, std::size_t count, OnFault&& on_fault);
+  /// `loads + stores` references to one page, the first of which is of `kind`, the rest all hits: only if `access` of the first succeeded.
+  void count_run(AccessKind kind, std::uint64_t loads, std::uint64_t stores);
+  /// True if an access of this kind would be a plain hit of the entry used last.
+  bool is_memoized(std::uint64_t va, AccessKind kind) const {
+    const Memo& memo = memos_[static_cast<std::size_t>(kind) >> 1];
+    return (va & memo.mask) == memo.page && ((memo.allowed >> static_cast<unsigned>(kind)) & 1) != 0;
+  }
+
+  // Invalidations (SDM vol. 3, 4.10.4 and 28.3.3), as tabulated in docs/design/mmu.md.
+  void invlpg(Gva gva);
+  enum class InvpcidType : std::uint8_t { address = 0, single = 1, all_with_globals = 2, all_but_globals = 3 };
+  void invpcid(InvpcidType type, std::uint16_t pcid, Gva gva);
+  void mov_cr3(std::uint64_t value);
+  void mov_cr4(std::uint64_t value);
+  enum class InvvpidType : std::uint8_t { address = 0, single = 1, all = 2, single_but_globals = 3 };
+  /// False: VMfail (VPID 0 for a type that names one).
+  bool invvpid(InvvpidType type, std::uint16_t vpid, Gva gva);
+  void invept_single(std::uint64_t root);
+  void invept_all();
+  void flush();
+
+  Counters counters() const;
+  void reset_counters();
+  /// Where vmm and guest count what is theirs: exits and faults.
+  Counters& event_counters() { return silicon_.counters; }
+
+  /// Calls `use(context, va_page, entry)` for each valid entry of every TLB level; for invariant checks.
+  template <class Use>
+  void for_each_tlb_entry(Use&& use) const {
+    for (const TlbLevel* level : {&l1_[0], &l1_[1], &l2_}) level->for_each([&](std::uint64_t key, const TlbEntry& entry) { use(contexts_.at(key), key & ((1ull << kKeySizeShift) - 1), entry); });
+  }
+
+ private:
+  struct Memo {  ///< the entry of the last access of one side: still the most recently touched of its level
+    std::uint64_t page = 1;
+    std::uint64_t mask = ~0ull << kPageShift;  // nothing equals page 1 under this mask
+    std::uint8_t allowed = 0;
+  };
+
+  static std::size_t side(AccessKind kind) { return kind == AccessKind::fetch ? 1 : 0; }
+  bool look_up(std::uint64_t va, AccessKind kind, TlbEntry& entry, Fault& fault);
+  bool miss_l1(std::uint64_t va, AccessKind kind, TlbEntry& entry, Fault& fault);
+  bool judge_hit(std::uint64_t va, AccessKind kind, TlbEntry& entry, Fault& fault);
+  bool assist_dirty(std::uint64_t va, TlbEntry& entry, Fault& fault);
+  bool walk_and_fill(std::uint64_t va, AccessKind kind, TlbEntry& entry, Fault& fault);
+  void invalidate_after(const Fault& fault);
+  void memoize(std::uint64_t va, AccessKind kind, const TlbEntry& entry);
+  void forget() { memos_[0] = memos_[1] = Memo{}; }
+  void drop_page(std::uint64_t va, const ContextKeys& keys);
+  template <class Matches>
+  void drop_contexts(Matches&& matches);
+  void renew_keys();
+  void count_kinds(const std::uint8_t* kinds, std::size_t count, std::uint64_t sign);
+
+  CpuConfig cpu_;
+  Silicon silicon_;
+  ContextTable contexts_;
+  PermissionTable permissions_;
+  std::array<TlbLevel, 2> l1_;  ///< data, instruction
+  TlbLevel l2_;
+  std::array<Memo, 2> memos_;
+  std::array<std::uint64_t, 2> l1_misses_{};
+};
+
+template <class OnFault>
+std::size_t Mmu::access_batch(const std::uint64_t* addresses, const std::uint8_t* kinds, std::size_t count, OnFault&& on_fault) {
+  constexpr std::size_t kBlock = 4096;  // kinds are counted a block ahead, which vectorises
+  TlbEntry entry;
+  Fault fault;
+  for (std::size_t start = 0; start < count; start += kBlock) {
+    const std::size_t end = start + kBlock < count ? start + kBlock : count;
+    count_kinds(kinds + start, end - start, 1);
+    for (std::size_t i = start; i < end; ++i) {
+      const auto kind = static_cast<AccessKind>(kinds[i]);
+      if (is_memoized(addresses[i], kind)) [[likely]] continue;
+      if (look_up(addresses[i], kind, entry, fault)) [[likely]] continue;
+      count_kinds(kinds + i + 1, end - i - 1, ~0ull);
+      const bool go_on = on_fault(i, fault);
+      if (!go_on) return i + 1;
+      count_kinds(kinds + i + 1, end - i - 1, 1);
+    }
+  }
+  return count;
+}
+
+}  // namespace vmem::hw

@@ -1,0 +1,104 @@
+// gPA → hPA cache of the second dimension.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+
+#include "core/address.hpp"
+#include "hw/assoc_cache.hpp"
+#include "hw/context.hpp"
+#include "paging/format.hpp"
+
+namespace vmem::hw {
+
+/// A leaf of the second stage.
+struct HostMapping {
+  std::uint64_t base = 0;  ///< host-physical address of the page
+  paging::Rights rights = 0;
+  bool dirty = false;
+  PageSize size = PageSize::k4K;
+
+  std::uint64_t physical(std::uint64_t gpa) const { return base | (gpa & (page_bytes(size) - 1)); }
+};
+
+/// Optional: without a geometry it never holds anything.
+class NestedTlb {
+ public:
+  explicit NestedTlb(const std::optional<CacheGeometry>& geometry) {
+    if (geometry) cache_.emplace(*geometry);
+  }
+
+  /// The mapping of `gpa` if one is held that `suits(mapping)`; touched then, and only then.
+  template <class Suits>
+  const HostMapping* lookup(std::uint64_t gpa, std::uint64_t context, Suits&& suits) {
+    if (!cache_) return nullptr;
+    for (std::size_t size = 0; size < kPageSizes; ++size) {
+      if (population_[size] == 0) continue;
+      const auto [key, page] = key_of(gpa, static_cast<PageSize>(size), context);
+      const auto slot = cache_->find(key, page);
+      if (slot == Cache::kMiss || !suits((*cache_)[slot])) continue;
+      cache_->touch(slot);
+      return &(*cache_)[slot];
+    }
+    return nullptr;
+  }
+  void fill(std::uint64_t gpa, std::uint64_t context, const HostMapping& mapping) {
+    if (!cache_) return;
+    const auto [key, page] = key_of(gpa, mapping.size, context);
+    if (const auto old = cache_->find(key, page); old != Cache::kMiss) {
+      (*cache_)[old] = mapping;
+      cache_->touch(old);
+      return;
+    }
+    const auto slot = cache_->choose(page);
+    if (cache_->key(slot) != 0) --population_[static_cast<std::size_t>((*cache_)[slot].size)];
+    cache_->assign(slot, key, mapping);
+    ++population_[static_cast<std::size_t>(mapping.size)];
+  }
+  void drop_address(std::uint64_t gpa, std::uint64_t context) {
+    if (!cache_) return;
+    for (std::size_t size = 0; size < kPageSizes; ++size) {
+      const auto [key, page] = key_of(gpa, static_cast<PageSize>(size), context);
+      const auto slot = cache_->find(key, page);
+      if (slot == Cache::kMiss) continue;
+      --population_[size];
+      cache_->erase(slot);
+    }
+  }
+  void drop(const std::vector<std::uint8_t>& contexts) {
+    if (!cache_) return;
+    for (Cache::Slot slot = 0; slot < cache_->entries(); ++slot) {
+      if (cache_->key(slot) == 0 || contexts[key_context(cache_->key(slot))] == 0) continue;
+      --population_[static_cast<std::size_t>((*cache_)[slot].size)];
+      cache_->erase(slot);
+    }
+  }
+  void drop_all() {
+    if (cache_) cache_->clear();
+    population_ = {};
+  }
+  /// Calls `use(key, mapping)` for every valid entry.
+  template <class Use>
+  void for_each(Use&& use) const {
+    if (!cache_) return;
+    for (Cache::Slot slot = 0; slot < cache_->entries(); ++slot)
+      if (cache_->key(slot) != 0) use(cache_->key(slot), (*cache_)[slot]);
+  }
+
+ private:
+  using Cache = AssocCache<HostMapping>;
+  struct Key {
+    std::uint64_t key;
+    std::uint64_t page;
+  };
+  static Key key_of(std::uint64_t gpa, PageSize size, std::uint64_t context) {
+    const std::uint64_t page = key_page(gpa, page_shift(size));
+    return {context | (static_cast<std::uint64_t>(size) << kKeySizeShift) | page, page};
+  }
+
+  std::optional<Cache> cache_;
+  std::array<std::uint32_t, kPageSizes> population_{};
+};
+
+}  // namespace vmem::hw

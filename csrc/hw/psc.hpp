@@ -1,0 +1,83 @@
+// Paging-structure caches: upper-level entries, so that a walk may start below the root.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+
+#include "hw/assoc_cache.hpp"
+#include "hw/context.hpp"
+#include "hw/cpu_config.hpp"
+#include "paging/format.hpp"
+
+namespace vmem::hw {
+
+/// What a cached upper-level entry gives: the next table, where it lies, and the rights accumulated down to it.
+struct PscEntry {
+  std::uint64_t table = 0;      ///< where the walker reads it: a combined mapping holds the host address
+  std::uint64_t table_gpa = 0;  ///< the same table as the entry names it
+  paging::Rights rights = 0;
+  bool table_writable = true;   ///< second stage without A/D: may the walker set bits in that table
+};
+
+/// One cache for each level 5 … 2 of one dimension. Never reads memory.
+class PagingStructureCaches {
+ public:
+  explicit PagingStructureCaches(const PscConfig& config) {
+    for (std::size_t level = 2; level < config.levels.size(); ++level)
+      if (config.levels[level]) levels_[level].emplace(*config.levels[level]);
+  }
+
+  /// The deepest cached entry on the way to `address`, touched. Sets `level` to the level the entry stands in.
+  const PscEntry* lookup(std::uint64_t address, std::uint64_t context, int top_level, int& level) {
+    for (level = 2; level <= top_level; ++level) {
+      auto& cache = levels_[static_cast<std::size_t>(level)];
+      if (!cache) continue;
+      const std::uint64_t page = key_page(address, paging::level_shift(level));
+      const auto slot = cache->find(context | page, page);
+      if (slot == Cache::kMiss) continue;
+      cache->touch(slot);
+      return &(*cache)[slot];
+    }
+    return nullptr;
+  }
+  void fill(int level, std::uint64_t address, std::uint64_t context, const PscEntry& entry) {
+    auto& cache = levels_[static_cast<std::size_t>(level)];
+    if (!cache) return;
+    const std::uint64_t page = key_page(address, paging::level_shift(level));
+    cache->insert(context | page, page, entry);
+  }
+  /// Drops what would be used for one address in one context.
+  void drop_path(std::uint64_t address, std::uint64_t context) {
+    for (int level = 2; level <= paging::kMaxLevels; ++level) {
+      auto& cache = levels_[static_cast<std::size_t>(level)];
+      if (!cache) continue;
+      const std::uint64_t page = key_page(address, paging::level_shift(level));
+      if (const auto slot = cache->find(context | page, page); slot != Cache::kMiss) cache->erase(slot);
+    }
+  }
+  /// Drops the entries whose context number is selected.
+  void drop(const std::vector<std::uint8_t>& contexts) {
+    for (auto& cache : levels_)
+      if (cache) cache->erase_if([&](std::uint64_t key) { return contexts[key_context(key)] != 0; });
+  }
+  void drop_all() {
+    for (auto& cache : levels_)
+      if (cache) cache->clear();
+  }
+  /// Calls `use(level, key, entry)` for every valid entry.
+  template <class Use>
+  void for_each(Use&& use) const {
+    for (std::size_t level = 2; level < levels_.size(); ++level) {
+      if (!levels_[level]) continue;
+      for (Cache::Slot slot = 0; slot < levels_[level]->entries(); ++slot)
+        if (levels_[level]->key(slot) != 0) use(static_cast<int>(level), levels_[level]->key(slot), (*levels_[level])[slot]);
+    }
+  }
+
+ private:
+  using Cache = AssocCache<PscEntry>;
+  std::array<std::optional<Cache>, paging::kMaxLevels + 1> levels_;
+};
+
+}  // namespace vmem::hw

@@ -1,0 +1,53 @@
+// Everything of a processor that a walk may read, write or count.
+#pragma once
+
+#include <cstdint>
+
+#include "core/counters.hpp"
+#include "hw/context.hpp"
+#include "hw/cpu_config.hpp"
+#include "hw/nested_tlb.hpp"
+#include "hw/permission.hpp"
+#include "hw/physical_view.hpp"
+#include "hw/psc.hpp"
+#include "hw/state.hpp"
+#include "paging/reserved.hpp"
+
+namespace vmem::hw {
+
+/// Whose tables a one-dimensional walk reads; decides only which counter its references go to.
+enum class LinearTables : std::uint8_t { guest, hypervisor };
+
+/// The walker's surroundings. `state` and what follows from it change together, in Mmu::set_state.
+struct Silicon {
+  Silicon(const PhysicalView& view, const CpuConfig& cpu) : memory(view), psc(cpu.psc), host_psc(cpu.host_psc), nested_tlb(cpu.nested_tlb) {}
+
+  PhysicalView memory;
+  State state;
+  paging::ReservedBits guest_reserved;
+  paging::ReservedBits host_reserved;
+  int host_levels = 4;
+  ContextKeys keys;
+  LinearTables linear_tables = LinearTables::guest;
+  PagingStructureCaches psc;
+  PagingStructureCaches host_psc;
+  NestedTlb nested_tlb;
+  Counters counters;
+};
+
+// What a walk leaves behind. Chosen at compile time: the walk itself is the same.
+
+/// A processor's walk: caches, counters, accessed and dirty bits.
+struct Live {
+  static constexpr bool kCaches = true, kCounts = true, kMarks = true;
+};
+/// As if through pinned global pages: accessed and dirty bits only.
+struct Quiet {
+  static constexpr bool kCaches = false, kCounts = false, kMarks = true;
+};
+/// Looks only.
+struct Pure {
+  static constexpr bool kCaches = false, kCounts = false, kMarks = false;
+};
+
+}  // namespace vmem::hw

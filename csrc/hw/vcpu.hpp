@@ -1,0 +1,110 @@
+// A virtual processor: user accesses through the Mmu, kernel accesses to guest-physical memory, and its two doors out.
+#pragma once
+
+#include <cstring>
+#include <span>
+
+#include "core/counters.hpp"
+#include "hw/handlers.hpp"
+#include "hw/kernel_window.hpp"
+#include "hw/mmu.hpp"
+#include "memory/physical_memory.hpp"
+
+namespace vmem::hw {
+
+/// How a batch of accesses ended.
+struct BatchResult {
+  std::size_t done = 0;            ///< accesses made or given up
+  std::uint64_t signals = 0;       ///< given up: SIGSEGV
+  Gva first_signal;                ///< address of the first one
+  bool stopped = false;            ///< the process or the VM cannot go on
+};
+
+/// Instructions of the guest that exit to the hypervisor.
+struct Intercepts {
+  bool cr3_write = false;
+  bool invlpg = false;
+};
+
+/// One vCPU. The guest kernel reaches memory and hypervisor only through this class, and the hypervisor is reached only by `ExitHandler`.
+class Vcpu {
+ public:
+  /// The Mmu's physical addresses index the `bytes` bytes of machine memory from `window`: all of it, or a native machine's own part.
+  Vcpu(int id, memory::PhysicalMemory& memory, Hpa window, std::uint64_t bytes, const CpuConfig& cpu)
+      : id_(id), memory_(memory), window_(window), mmu_({memory.data() + window.value, bytes}, cpu) {}
+
+  int id() const { return id_; }
+  Mmu& mmu() { return mmu_; }
+  const Mmu& mmu() const { return mmu_; }
+  void connect(ExitHandler& hypervisor, const Intercepts& intercepts) {
+    hypervisor_ = &hypervisor;
+    intercepts_ = intercepts;
+  }
+  void install(TrapHandler& kernel) { kernel_ = &kernel; }
+  void count(ExitReason reason) { mmu_.event_counters().count(reason); }
+  void count(FaultClass kind) { mmu_.event_counters().count(kind); }
+
+  // --- user mode ---
+
+  /// One access; served faults included. True: `at` is where it went (machine address). False: SIGSEGV or the end of the process.
+  bool access(Gva gva, AccessKind kind, Hpa& at);
+  /// `kinds` must be valid (AccessKind). Stops early only when the process or the VM cannot go on.
+  BatchResult access_batch(const std::uint64_t* addresses, const std::uint8_t* kinds, std::size_t count);
+  /// One run: the first reference is of `kind`, then the rest, all to the page of `gva`.
+  BatchResult access_run(Gva gva, AccessKind kind, std::uint64_t loads, std::uint64_t stores);
+  bool probe(Gva gva, AccessKind kind, Hpa& at);
+
+  // --- guest kernel mode: guest-physical memory as the kernel's direct mapping shows it ---
+
+  template <class T>
+  T load(Gpa at) {
+    T value;
+    const std::byte* page = window_cache_.find(at.frame(), false);
+    if (page == nullptr) [[unlikely]] page = reach(at, false);
+    std::memcpy(&value, page + at.offset(), sizeof value);
+    return value;
+  }
+  template <class T>
+  void store(Gpa at, T value) {
+    std::byte* page = window_cache_.find(at.frame(), true);
+    if (page == nullptr) [[unlikely]] page = reach(at, true);
+    if (page == nullptr) [[unlikely]] return hypervisor_->on_emulated_store(*this, at, &value, sizeof value);
+    std::memcpy(page + at.offset(), &value, sizeof value);
+  }
+  /// `bytes` bytes from `at`, page by page. Zeroing a page that was never written reaches it but leaves it unwritten.
+  void zero(Gpa at, std::uint64_t bytes);
+  void read(Gpa at, std::span<std::byte> out);
+  void write(Gpa at, std::span<const std::byte> bytes);
+
+  // --- guest kernel mode: privileged instructions ---
+
+  void write_cr3(std::uint64_t value);
+  void invlpg(Gva gva);
+  void flush_tlb();
+
+  // --- hypervisor: what it does to the silicon it runs the vCPU on ---
+
+  void forget_guest_physical() { window_cache_.clear(); }
+  void forget_guest_physical(Gfn gfn) { window_cache_.drop(gfn); }
+
+ private:
+  enum class Served : std::uint8_t { done, signal, stopped };
+  Served serve(Fault& fault, TlbEntry& entry);
+  Hpa machine_address(std::uint64_t pa) const { return {window_.value + pa}; }
+  /// The page of `at`, after whatever exits it takes, kept in the kernel window. nullptr: a store that must be emulated.
+  std::byte* reach(Gpa at, bool store);
+  std::byte* resolve(Gpa at, bool store);
+  std::byte* resolve_through_second_stage(Gpa at, bool store);
+  std::uint64_t frame_of(const std::byte* page) const { return static_cast<std::uint64_t>(page - memory_.data()) >> kPageShift; }
+
+  int id_;
+  memory::PhysicalMemory& memory_;
+  Hpa window_;
+  Mmu mmu_;
+  ExitHandler* hypervisor_ = nullptr;
+  TrapHandler* kernel_ = nullptr;
+  Intercepts intercepts_;
+  KernelWindow window_cache_;
+};
+
+}  // namespace vmem::hw

@@ -1,0 +1,305 @@
+#include "hw/walker.hpp"
+
+#include <algorithm>
+
+#include "hw/walk.hpp"
+
+namespace vmem::hw {
+namespace {
+
+using paging::Format;
+using paging::Rights;
+
+Rights needed_right(HostAccess access) {
+  switch (access) {
+    case HostAccess::load:
+    case HostAccess::table_read: return paging::kRead;
+    case HostAccess::store: return paging::kWrite;
+    case HostAccess::table_update: return paging::kRead | paging::kWrite;
+    case HostAccess::fetch: return paging::kExecute;
+  }
+  return 0;
+}
+
+constexpr bool is_table(HostAccess access) { return access == HostAccess::table_read || access == HostAccess::table_update; }
+constexpr bool is_write(HostAccess access) { return access == HostAccess::store || access == HostAccess::table_update; }
+
+HostAccess host_access(AccessKind access) {
+  switch (access) {
+    case AccessKind::load: return HostAccess::load;
+    case AccessKind::store: return HostAccess::store;
+    case AccessKind::fetch: return HostAccess::fetch;
+  }
+  return HostAccess::load;
+}
+
+/// SDM vol. 3, table 28-7 (exit qualification for EPT violations).
+std::uint64_t violation_qualification(HostAccess access, Rights rights) {
+  std::uint64_t bits = 1ull << 7;
+  if (access == HostAccess::load || is_table(access)) bits |= 1u << 0;
+  if (is_write(access)) bits |= 1u << 1;
+  if (access == HostAccess::fetch) bits |= 1u << 2;
+  bits |= (rights & paging::kRead ? 1u << 3 : 0) | (rights & paging::kWrite ? 1u << 4 : 0) | (rights & paging::kExecute ? 1u << 5 : 0);
+  return bits | (is_table(access) ? 0 : 1u << 8);
+}
+
+/// AMD APM vol. 2, 15.25.6 (EXITINFO1). Every nested access is a user access; guest-table accesses are writes.
+std::uint64_t npf_error_code(HostAccess access, WalkEnd::Reason reason) {
+  std::uint64_t code = kPfUser | (is_table(access) ? 1ull << 33 : 1ull << 32);
+  if (reason != WalkEnd::Reason::not_present) code |= kPfPresent;
+  if (reason == WalkEnd::Reason::reserved) code |= kPfReserved;
+  if (is_write(access)) code |= kPfWrite;
+  if (access == HostAccess::fetch) code |= kPfFetch;
+  return code;
+}
+
+/// The second dimension: its tables lie in machine memory and are named by machine addresses.
+template <const Format& kFormat, class Effect>
+struct HostDimension {
+  Silicon& silicon;
+  const bool marks;
+
+  std::uint64_t read(std::uint64_t at) {
+    if constexpr (Effect::kCounts) ++silicon.counters.walk_refs_host;
+    return silicon.memory.load(at);
+  }
+  const paging::ReservedBits& reserved() const { return silicon.host_reserved; }
+  bool mark_used(std::uint64_t at, std::uint64_t entry, const Cursor&) {
+    if (Effect::kMarks && marks && !(entry & kFormat.accessed)) silicon.memory.store(at, entry | kFormat.accessed);
+    return true;
+  }
+  bool descend(std::uint64_t gpa, std::uint64_t next, Cursor& cursor) {
+    if constexpr (Effect::kCaches) silicon.host_psc.fill(cursor.level, gpa, silicon.keys.guest_physical, {next, next, cursor.rights, true});
+    cursor.table = cursor.table_gpa = next;
+    --cursor.level;
+    return true;
+  }
+};
+
+template <const Format& kFormat, class Effect>
+bool walk_second_stage(Silicon& silicon, Gpa gpa, HostAccess access, HostMapping& mapping, Fault& fault) {
+  Cursor cursor{silicon.state.stage2_root(), silicon.state.stage2_root(), silicon.host_levels, paging::kAllRights, true};
+  if constexpr (Effect::kCaches) {
+    int level = 0;
+    if (const PscEntry* cached = silicon.host_psc.lookup(gpa.value, silicon.keys.guest_physical, cursor.level, level)) {
+      ++silicon.counters.psc_hits;
+      cursor = {cached->table, cached->table_gpa, level - 1, cached->rights, true};
+    }
+  }
+  const bool marks = silicon.state.stage2_accessed_dirty();
+  HostDimension<kFormat, Effect> dimension{silicon, marks};
+  const WalkEnd end = walk<kFormat>(dimension, gpa.value, cursor);
+  const Rights needed = static_cast<Rights>(needed_right(access) | paging::kUser);
+  if (end.reason != WalkEnd::Reason::leaf || (end.rights & needed) != needed) {
+    const bool is_npt = silicon.state.second_stage == SecondStageKind::npt;
+    const bool misconfigured = end.reason == WalkEnd::Reason::reserved;
+    fault.kind = is_npt ? FaultKind::nested_page_fault : misconfigured ? FaultKind::ept_misconfiguration : FaultKind::ept_violation;
+    fault.gpa = gpa;
+    fault.table_access = is_table(access);
+    fault.level = end.level;
+    fault.entry = end.entry;
+    fault.error_code = is_npt ? npf_error_code(access, end.reason) : 0;
+    fault.qualification = is_npt || misconfigured ? 0 : violation_qualification(access, end.rights);
+    return false;
+  }
+  std::uint64_t entry = end.entry;
+  if (Effect::kMarks && marks) {
+    entry |= kFormat.accessed | (is_write(access) ? kFormat.dirty : 0);
+    if (entry != end.entry) silicon.memory.store(end.at, entry);
+  }
+  mapping = {kFormat.target(entry, end.level), end.rights, (entry & kFormat.dirty) != 0, leaf_page_size(end.level)};
+  return true;
+}
+
+/// One dimension: a table's address is where it lies.
+template <class Effect>
+struct LinearDimension {
+  Silicon& silicon;
+
+  std::uint64_t read(std::uint64_t at) {
+    if constexpr (Effect::kCounts) ++(silicon.linear_tables == LinearTables::guest ? silicon.counters.walk_refs_guest : silicon.counters.walk_refs_host);
+    return silicon.memory.load(at);
+  }
+  const paging::ReservedBits& reserved() const { return silicon.guest_reserved; }
+  bool mark_used(std::uint64_t at, std::uint64_t entry, const Cursor&) {
+    if (Effect::kMarks && !(entry & paging::x86_64.accessed)) silicon.memory.store(at, entry | paging::x86_64.accessed);
+    return true;
+  }
+  bool descend(std::uint64_t va, std::uint64_t next, Cursor& cursor) {
+    if constexpr (Effect::kCaches) silicon.psc.fill(cursor.level, va, silicon.keys.own, {next, next, cursor.rights, true});
+    cursor.table = cursor.table_gpa = next;
+    --cursor.level;
+    return true;
+  }
+};
+
+/// Two dimensions: a table's address is guest-physical and goes through the second stage before the table is read.
+template <class Effect>
+struct GuestDimension {
+  Silicon& silicon;
+  Fault& fault;
+  const bool host_marks;
+
+  std::uint64_t read(std::uint64_t at) {
+    if constexpr (Effect::kCounts) ++silicon.counters.walk_refs_guest;
+    return silicon.memory.load(at);
+  }
+  const paging::ReservedBits& reserved() const { return silicon.guest_reserved; }
+  bool mark_used(std::uint64_t at, std::uint64_t entry, const Cursor& cursor) {
+    return !Effect::kMarks || (entry & paging::x86_64.accessed) || set_bits(at, entry | paging::x86_64.accessed, cursor);
+  }
+  /// With second-stage A/D off the write permission of the table is needed only now.
+  bool set_bits(std::uint64_t at, std::uint64_t entry, const Cursor& cursor) {
+    if (!host_marks && !cursor.table_writable) {
+      fault.kind = FaultKind::ept_violation;
+      fault.gpa = {cursor.table_gpa | (at & kPageMask)};
+      fault.table_access = true;
+      fault.level = 1;
+      fault.qualification = (1u << 1) | (1u << 3) | (1u << 7);
+      return false;
+    }
+    silicon.memory.store(at, entry);
+    return true;
+  }
+  bool enter(std::uint64_t table_gpa, Cursor& cursor) {
+    HostMapping mapping;
+    if (!translate_second_stage<Effect>(silicon, {table_gpa}, host_marks ? HostAccess::table_update : HostAccess::table_read, mapping, fault)) return false;
+    cursor.table = mapping.physical(table_gpa);
+    cursor.table_gpa = table_gpa;
+    cursor.table_writable = (mapping.rights & paging::kWrite) != 0;
+    return true;
+  }
+  bool descend(std::uint64_t va, std::uint64_t next, Cursor& cursor) {
+    if (!enter(next, cursor)) return false;
+    if constexpr (Effect::kCaches)
+      silicon.psc.fill(cursor.level, va, silicon.keys.own, {cursor.table, cursor.table_gpa, cursor.rights, cursor.table_writable});
+    --cursor.level;
+    return true;
+  }
+};
+
+void report_page_fault(const State& state, const WalkEnd& end, bool protection, bool key_violation, Fault& fault) {
+  fault.kind = FaultKind::page_fault;
+  fault.level = end.level;
+  fault.entry = end.entry;
+  fault.error_code = (state.user() ? kPfUser : 0) | (fault.access == AccessKind::store ? kPfWrite : 0);
+  if (fault.access == AccessKind::fetch && (state.nxe() || state.has(kCr4Smep))) fault.error_code |= kPfFetch;
+  if (protection || end.reason == WalkEnd::Reason::reserved) fault.error_code |= kPfPresent;
+  if (end.reason == WalkEnd::Reason::reserved) fault.error_code |= kPfReserved;
+  if (key_violation) fault.error_code |= kPfKey;
+}
+
+/// Starts at the deepest cached entry. False: nothing cached, the cursor stands at the root's name.
+template <class Effect>
+bool start_from_cache(Silicon& silicon, std::uint64_t va, Cursor& cursor) {
+  const State& state = silicon.state;
+  cursor = {state.cr3_root(), state.cr3_root(), state.levels(), paging::kAllRights, true};
+  if constexpr (Effect::kCaches) {
+    int level = 0;
+    if (const PscEntry* cached = silicon.psc.lookup(va, silicon.keys.own, cursor.level, level)) {
+      ++silicon.counters.psc_hits;
+      cursor = {cached->table, cached->table_gpa, level - 1, cached->rights, cached->table_writable};
+      return true;
+    }
+  }
+  return false;
+}
+
+/// The entry's new value once the access has happened.
+template <class Effect>
+std::uint64_t used_leaf(std::uint64_t entry, AccessKind access) {
+  if constexpr (!Effect::kMarks) return entry;
+  return entry | paging::x86_64.accessed | (access == AccessKind::store ? paging::x86_64.dirty : 0);
+}
+
+/// Judges the guest's leaf.
+bool leaf_allows(const Silicon& silicon, const WalkEnd& end, Fault& fault) {
+  if (end.reason != WalkEnd::Reason::leaf) {
+    report_page_fault(silicon.state, end, false, false, fault);
+    return false;
+  }
+  const GuestCheck check = check_guest(silicon.state, end.rights, paging::protection_key(end.entry), fault.access);
+  if (!check.allowed) report_page_fault(silicon.state, end, true, check.key_violation, fault);
+  return check.allowed;
+}
+
+template <class Effect>
+bool translate_linear(Silicon& silicon, Gva gva, AccessKind access, TlbEntry& entry, Fault& fault) {
+  Cursor cursor;
+  start_from_cache<Effect>(silicon, gva.value, cursor);
+  LinearDimension<Effect> dimension{silicon};
+  const WalkEnd end = walk<paging::x86_64>(dimension, gva.value, cursor);
+  if (!leaf_allows(silicon, end, fault)) return false;
+  const std::uint64_t leaf = used_leaf<Effect>(end.entry, access);
+  if (leaf != end.entry) silicon.memory.store(end.at, leaf);
+
+  entry.size = leaf_page_size(end.level);
+  entry.base = paging::x86_64.target(leaf, end.level);
+  entry.flags = entry_flags(end.rights, (leaf & paging::x86_64.dirty) != 0, paging::kAllRights, paging::protection_key(leaf));
+  entry.global = (leaf & paging::x86_64.global) != 0 && silicon.state.has(kCr4Pge);
+  return true;
+}
+
+template <class Effect>
+bool translate_nested(Silicon& silicon, Gva gva, AccessKind access, TlbEntry& entry, Fault& fault) {
+  const bool host_marks = silicon.state.stage2_accessed_dirty();
+  GuestDimension<Effect> dimension{silicon, fault, host_marks};
+  Cursor cursor;
+  if (!start_from_cache<Effect>(silicon, gva.value, cursor) && !dimension.enter(cursor.table_gpa, cursor)) return false;
+  const WalkEnd end = walk<paging::x86_64>(dimension, gva.value, cursor);
+  if (end.reason == WalkEnd::Reason::table_unreachable || end.reason == WalkEnd::Reason::table_read_only) return false;
+  if (!leaf_allows(silicon, end, fault)) return false;
+  const std::uint64_t leaf = used_leaf<Effect>(end.entry, access);
+  if (leaf != end.entry && !dimension.set_bits(end.at, leaf, cursor)) return false;
+
+  const PageSize guest_size = leaf_page_size(end.level);
+  const Gpa gpa{paging::x86_64.target(leaf, end.level) | (gva.value & (page_bytes(guest_size) - 1))};
+  HostMapping mapping;
+  if (!translate_second_stage<Effect>(silicon, gpa, host_access(access), mapping, fault)) return false;
+
+  entry.size = std::min(guest_size, mapping.size);
+  entry.base = align_down(mapping.physical(gpa.value), page_bytes(entry.size));
+  const bool dirty = (leaf & paging::x86_64.dirty) != 0 && (!host_marks || mapping.dirty);
+  entry.flags = entry_flags(end.rights, dirty, mapping.rights, paging::protection_key(leaf));
+  entry.global = (leaf & paging::x86_64.global) != 0 && silicon.state.has(kCr4Pge);
+  return true;
+}
+
+}  // namespace
+
+template <class Effect>
+bool translate_second_stage(Silicon& silicon, Gpa gpa, HostAccess access, HostMapping& mapping, Fault& fault) {
+  const std::uint64_t context = silicon.keys.guest_physical;
+  if constexpr (Effect::kCaches) {
+    const Rights needed = needed_right(access);
+    const bool needs_dirty = is_write(access) && silicon.state.stage2_accessed_dirty();
+    const auto suits = [&](const HostMapping& held) { return (held.rights & needed) == needed && (held.dirty || !needs_dirty); };
+    if (const HostMapping* held = silicon.nested_tlb.lookup(gpa.value, context, suits)) {
+      ++silicon.counters.nested_tlb_hits;
+      mapping = *held;
+      return true;
+    }
+  }
+  const bool found = silicon.state.second_stage == SecondStageKind::ept ? walk_second_stage<paging::ept, Effect>(silicon, gpa, access, mapping, fault)
+                                                                         : walk_second_stage<paging::x86_64, Effect>(silicon, gpa, access, mapping, fault);
+  if constexpr (Effect::kCaches)
+    if (found) silicon.nested_tlb.fill(gpa.value, context, mapping);
+  return found;
+}
+
+template <class Effect>
+bool translate(Silicon& silicon, Gva gva, AccessKind access, TlbEntry& entry, Fault& fault) {
+  fault = Fault{};
+  fault.gva = gva;
+  fault.access = access;
+  fault.user = silicon.state.user();
+  return silicon.state.second_stage == SecondStageKind::none ? translate_linear<Effect>(silicon, gva, access, entry, fault)
+                                                             : translate_nested<Effect>(silicon, gva, access, entry, fault);
+}
+
+template bool translate_second_stage<Quiet>(Silicon&, Gpa, HostAccess, HostMapping&, Fault&);
+template bool translate_second_stage<Pure>(Silicon&, Gpa, HostAccess, HostMapping&, Fault&);
+template bool translate<Live>(Silicon&, Gva, AccessKind, TlbEntry&, Fault&);
+template bool translate<Pure>(Silicon&, Gva, AccessKind, TlbEntry&, Fault&);
+
+}  // namespace vmem::hw

@@ -1,0 +1,30 @@
+// The bits of an entry that must be zero, given the processor and its control registers.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "paging/format.hpp"
+
+namespace vmem::paging {
+
+/// Indexed by level. An entry with a bit of its mask set is a reserved-bit fault (x86-64) or a misconfiguration (EPT).
+struct ReservedBits {
+  std::array<std::uint64_t, kMaxLevels + 1> table{};
+  std::array<std::uint64_t, kMaxLevels + 1> leaf{};
+  std::uint8_t bad_rights = 0;        ///< EPT: bit n set if bits 2:0 = n are misconfigured
+  std::uint8_t bad_memory_types = 0;  ///< EPT: bit n set if a leaf's memory type n is reserved
+
+  constexpr bool violated(std::uint64_t entry, int level, bool is_leaf) const {
+    const auto at = static_cast<std::size_t>(level);
+    if (entry & (is_leaf ? leaf[at] : table[at])) return true;
+    return ((bad_rights >> (entry & 7)) & 1) != 0 || (is_leaf && ((bad_memory_types >> ((entry >> 3) & 7)) & 1) != 0);
+  }
+};
+
+/// SDM vol. 3, 4.5.4: bits 51:MAXPHYADDR, NX without EFER.NXE, PS where no leaf can be, low address bits of a large leaf (bit 12 is PAT).
+ReservedBits reserved_bits_x86_64(int maxphyaddr, bool nxe, bool one_gib_pages);
+/// SDM vol. 3, 29.3.3.1.
+ReservedBits reserved_bits_ept(int maxphyaddr, bool one_gib_pages, bool execute_only);
+
+}  // namespace vmem::paging

@@ -1,0 +1,37 @@
+// The unit of a page-compact trace.
+#pragma once
+
+#include <cstdint>
+
+#include "core/access.hpp"
+#include "core/address.hpp"
+
+namespace vmem::sim {
+
+/// Consecutive references of one stream (fetches, or data) to one 4 KiB page.
+///
+/// Runs are in the order of their first references. A data run that began with a load holds loads only, so the first store to a page
+/// always begins a run; a data run that began with a store may hold any mix. The other stream may make references in between: with
+/// separate L1 TLBs for instructions and data they cannot change what this run does after its first reference.
+struct Run {
+  std::uint64_t page;    ///< address of the page; bits 1:0 hold the AccessKind of the first reference
+  std::uint32_t loads;   ///< fetches, when the run is one of fetches
+  std::uint32_t stores;  ///< 0 unless the run began with a store
+
+  friend bool operator==(const Run&, const Run&) = default;
+};
+static_assert(sizeof(Run) == 16);
+
+inline constexpr std::uint64_t kRunKindMask = 3;
+
+constexpr AccessKind first_kind(const Run& run) { return static_cast<AccessKind>(run.page & kRunKindMask); }
+constexpr std::uint64_t page_address(const Run& run) { return run.page & ~kPageMask; }
+
+/// Whether the counts can come from a compactor; what a reader of runs may rely on.
+constexpr bool well_formed(const Run& run) {
+  if ((run.page & kPageMask) >= kAccessKinds) return false;
+  if (first_kind(run) == AccessKind::store) return run.stores > 0;
+  return run.loads > 0 && run.stores == 0;
+}
+
+}  // namespace vmem::sim

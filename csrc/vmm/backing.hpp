@@ -1,0 +1,14 @@
+// Giving a guest frame its machine frame.
+#pragma once
+
+#include "core/address.hpp"
+
+namespace vmem::vmm {
+
+class Vm;
+
+/// Backs `gfn`, which has no machine frame, with the largest page its VM's Backing asks for that is aligned inside the VM, wholly unbacked, and free in the
+/// machine. False: the machine has no memory left.
+bool back(Vm& vm, Gfn gfn);
+
+}  // namespace vmem::vmm

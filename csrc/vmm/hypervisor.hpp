@@ -1,0 +1,41 @@
+// The host: machine memory and the virtual machines on it.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "memory/machine_memory.hpp"
+#include "vmm/vm.hpp"
+
+namespace vmem::vmm {
+
+/// Bytes.
+struct MemoryInfo {
+  std::uint64_t total = 0;
+  std::uint64_t free = 0;
+  std::uint64_t used = 0;
+  std::uint64_t tables = 0;
+  std::uint64_t committed = 0;  ///< the sum of what the VMs were promised
+};
+
+class Hypervisor {
+ public:
+  explicit Hypervisor(std::uint64_t memory_bytes) : memory_(memory_bytes) {}
+
+  memory::MachineMemory& memory() { return memory_; }
+  /// ConfigError, OutOfMemory. The reference stays valid until destroy_vm.
+  Vm& create_vm(const VmConfig& config);
+  void destroy_vm(Vm& vm);
+  const std::vector<std::unique_ptr<Vm>>& vms() const { return vms_; }
+  MemoryInfo meminfo() const;
+  /// All invariants of the host; InvariantError names the first broken one (vmm/invariants.cpp).
+  void check();
+
+ private:
+  memory::MachineMemory memory_;
+  std::vector<std::unique_ptr<Vm>> vms_;
+  std::uint16_t next_id_ = 0;
+};
+
+}  // namespace vmem::vmm

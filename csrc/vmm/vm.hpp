@@ -1,0 +1,68 @@
+// A virtual machine as the hypervisor sees it.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "core/counters.hpp"
+#include "hw/handlers.hpp"
+#include "hw/vcpu.hpp"
+#include "memory/machine_memory.hpp"
+#include "vmm/second_stage.hpp"
+#include "vmm/vm_config.hpp"
+
+namespace vmem::vmm {
+
+/// Owns the vCPUs and the second stage of one VM. Every frame that backs it is `FrameUse::guest` with this VM's id and its gPFN in the frame table.
+/// A native "VM" is a machine of its own without a hypervisor: it owns a contiguous window of machine memory, and nothing of it ever exits.
+class Vm final : public hw::ExitHandler {
+ public:
+  /// ConfigError for an impossible configuration, OutOfMemory if the machine has no room.
+  Vm(memory::MachineMemory& memory, std::uint16_t id, const VmConfig& config);
+  ~Vm();
+  Vm(const Vm&) = delete;
+  Vm& operator=(const Vm&) = delete;
+
+  std::uint16_t id() const { return id_; }
+  const VmConfig& config() const { return config_; }
+  std::uint64_t frames() const { return config_.memory >> kPageShift; }
+  bool contains(Gfn gfn) const { return gfn.value < frames(); }
+  bool is_native() const { return config_.mode == MmuMode::native; }
+  memory::MachineMemory& memory() { return memory_; }
+
+  std::size_t vcpu_count() const { return vcpus_.size(); }
+  hw::Vcpu& vcpu(std::size_t index) { return *vcpus_[index]; }
+  const hw::Vcpu& vcpu(std::size_t index) const { return *vcpus_[index]; }
+  /// Absent for a native machine.
+  SecondStage* second_stage() { return second_stage_ ? &*second_stage_ : nullptr; }
+  const SecondStage* second_stage() const { return second_stage_ ? &*second_stage_ : nullptr; }
+  /// Native only: where guest-physical 0 lies.
+  Hpa window() const { return window_.address(); }
+
+  std::uint64_t resident_frames() const { return resident_; }
+  void add_resident(std::int64_t frames) { resident_ += static_cast<std::uint64_t>(frames); }
+  /// The sum over all vCPUs.
+  Counters counters() const;
+  void reset_counters();
+
+  hw::Outcome on_fault(hw::Vcpu& vcpu, const hw::Fault& fault) override;
+  std::byte* on_guest_physical(hw::Vcpu& vcpu, Gpa gpa, bool store) override;
+  void on_emulated_store(hw::Vcpu& vcpu, Gpa gpa, const void* bytes, std::size_t size) override;
+  void on_cr3_write(hw::Vcpu& vcpu, std::uint64_t value) override;
+  void on_invlpg(hw::Vcpu& vcpu, Gva gva) override;
+
+ private:
+  void create_vcpus();
+
+  memory::MachineMemory& memory_;
+  std::uint16_t id_;
+  VmConfig config_;
+  Hfn window_;
+  std::optional<SecondStage> second_stage_;
+  std::vector<std::unique_ptr<hw::Vcpu>> vcpus_;
+  std::uint64_t resident_ = 0;
+};
+
+}  // namespace vmem::vmm

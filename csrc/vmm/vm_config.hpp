@@ -1,0 +1,30 @@
+// What a virtual machine is created with.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "hw/cpu_config.hpp"
+
+namespace vmem::vmm {
+
+/// How guest-virtual addresses become machine addresses.
+enum class MmuMode : std::uint8_t { native, nested, shadow, software_tlb };
+
+/// The largest page the hypervisor backs guest memory with. `k4K` never uses more; larger ones fall back when no aligned free block is left.
+struct Backing {
+  PageSize largest = PageSize::k4K;
+};
+
+struct VmConfig {
+  std::string name;
+  std::uint64_t memory = 0;  ///< bytes, a multiple of 4 KiB
+  int vcpus = 1;
+  MmuMode mode = MmuMode::nested;
+  Backing backing;
+  hw::CpuConfig cpu;
+};
+
+inline constexpr int kMaxVcpus = 255;
+
+}  // namespace vmem::vmm
