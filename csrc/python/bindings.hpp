@@ -1,0 +1,15 @@
+// One registrar per area; module.cpp calls them in order.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace vmem::python {
+
+void bind_errors(pybind11::module_& m);
+void bind_memory(pybind11::module_& m);
+void bind_cpu(pybind11::module_& m);
+void bind_mmu(pybind11::module_& m);
+void bind_machine(pybind11::module_& m);
+void bind_trace(pybind11::module_& m);
+
+}  // namespace vmem::python
