@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "core/error.hpp"
+#include "python/bindings.hpp"
 #include "sim/trace_codec.hpp"
 #include "sim/trace_compactor.hpp"
 #include "sim/trace_pages.hpp"
@@ -140,7 +141,7 @@ py::list to_regions(const std::vector<Region>& regions) {
 
 }  // namespace
 
-void bind_trace(py::module_& m) {
+void vmem::python::bind_trace(py::module_& m) {
   py::classh<TraceParser>(m, "TraceParser")
       .def(py::init([](const std::string& format) { return TraceParser(format_of(format)); }), py::arg("format"))
       .def("feed", &parse, py::arg("data"), py::arg("final"));
