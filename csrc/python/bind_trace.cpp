@@ -1,4 +1,4 @@
-// Traces: parsers, compactor, page set, codec of the page-compact format, recorder stream. Wrapped by python/vmem/traces/.
+// Traces: parsers, compactor, page set, codec, recorder stream. python/vmem/traces/ wraps them.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "core/error.hpp"
+#include "python/arrays.hpp"
 #include "python/bindings.hpp"
 #include "sim/trace_codec.hpp"
 #include "sim/trace_compactor.hpp"
@@ -20,12 +21,10 @@
 
 namespace py = pybind11;
 
+namespace vmem::python {
 namespace {
 
 using namespace vmem::sim;
-
-using Addresses = py::array_t<std::uint64_t, py::array::c_style>;
-using Kinds = py::array_t<std::uint8_t, py::array::c_style>;
 
 /// The same as vmem.traces.RUN_DTYPE.
 py::dtype run_dtype() {
@@ -60,30 +59,14 @@ struct ReferenceSpans {
   std::span<const std::uint8_t> kinds;
 };
 
-ReferenceSpans as_references(const Addresses& addresses, const Kinds& kinds) {
-  if (addresses.ndim() != 1 || kinds.ndim() != 1 || addresses.size() != kinds.size())
-    throw py::value_error("addresses and kinds must be one-dimensional and of one length, not " +
-                          std::to_string(addresses.size()) + " and " + std::to_string(kinds.size()));
+ReferenceSpans as_references(const AddressArray& addresses, const KindArray& kinds) {
+  check_batch(addresses, kinds);
   const auto size = static_cast<std::size_t>(addresses.size());
-  const ReferenceSpans spans{{addresses.data(), size}, {kinds.data(), size}};
-  for (const std::uint8_t kind : spans.kinds)
-    if (kind >= vmem::kAccessKinds)
-      throw py::value_error("kind " + std::to_string(kind) + "; accepted: 0 load, 1 store, 2 fetch");
-  return spans;
+  return {{addresses.data(), size}, {kinds.data(), size}};
 }
 
 std::span<const char> as_bytes(const py::buffer_info& info) {
   return {static_cast<const char*>(info.ptr), static_cast<std::size_t>(info.size * info.itemsize)};
-}
-
-/// Python adds the file and where in it the data stood, so these arrive there as ValueErrors.
-template <class Work>
-auto as_value_error(Work&& work) {
-  try {
-    return work();
-  } catch (const vmem::VmemError& error) {
-    throw py::value_error(error.what());
-  }
 }
 
 TraceFormat format_of(const std::string& name) {
@@ -122,10 +105,11 @@ py::object to_item(RecordedItem item) {
 py::tuple feed_recording(Recording& recording, const py::buffer& data) {
   const py::buffer_info info = data.request();
   std::vector<RecordedItem> items;
-  const std::size_t consumed = as_value_error([&] {
+  std::size_t consumed = 0;
+  {
     const py::gil_scoped_release released;
-    return recording.feed(as_bytes(info), items);
-  });
+    consumed = recording.feed(as_bytes(info), items);
+  }
   py::list result;
   for (RecordedItem& item : items) result.append(to_item(std::move(item)));
   return py::make_tuple(result, consumed);
@@ -141,25 +125,26 @@ py::list to_regions(const std::vector<Region>& regions) {
 
 }  // namespace
 
-void vmem::python::bind_trace(py::module_& m) {
+void bind_trace(py::module_& m) {
   py::classh<TraceParser>(m, "TraceParser")
       .def(py::init([](const std::string& format) { return TraceParser(format_of(format)); }), py::arg("format"))
       .def("feed", &parse, py::arg("data"), py::arg("final"));
 
   py::classh<Compactor>(m, "TraceCompactor")
       .def(py::init<>())
-      .def("feed",
-           [](Compactor& compactor, const Addresses& addresses, const Kinds& kinds) {
-             const ReferenceSpans references = as_references(addresses, kinds);
-             std::vector<Run> runs;
-             {
-               const py::gil_scoped_release released;
-               compactor.add(references.addresses, references.kinds);
-               runs = compactor.take();
-             }
-             return to_runs(std::move(runs));
-           },
-           py::arg("addresses"), py::arg("kinds"))
+      .def(
+          "feed",
+          [](Compactor& compactor, const AddressArray& addresses, const KindArray& kinds) {
+            const ReferenceSpans references = as_references(addresses, kinds);
+            std::vector<Run> runs;
+            {
+              const py::gil_scoped_release released;
+              compactor.add(references.addresses, references.kinds);
+              runs = compactor.take();
+            }
+            return to_runs(std::move(runs));
+          },
+          py::arg("addresses"), py::arg("kinds"))
       .def("finish", [](Compactor& compactor) {
         compactor.close();
         return to_runs(compactor.take());
@@ -167,23 +152,26 @@ void vmem::python::bind_trace(py::module_& m) {
 
   py::classh<TouchedPages>(m, "TouchedPages")
       .def(py::init<>())
-      .def("add_references",
-           [](TouchedPages& pages, const Addresses& addresses, const Kinds& kinds) {
-             const ReferenceSpans references = as_references(addresses, kinds);
-             const py::gil_scoped_release released;
-             pages.add(references.addresses, references.kinds);
-           },
-           py::arg("addresses"), py::arg("kinds"))
-      .def("add_runs",
-           [](TouchedPages& pages, const py::array& runs) {
-             const std::span<const Run> span = as_runs(runs);
-             const py::gil_scoped_release released;
-             pages.add(span);
-           },
-           py::arg("runs"))
+      .def(
+          "add_references",
+          [](TouchedPages& pages, const AddressArray& addresses, const KindArray& kinds) {
+            const ReferenceSpans references = as_references(addresses, kinds);
+            const py::gil_scoped_release released;
+            pages.add(references.addresses, references.kinds);
+          },
+          py::arg("addresses"), py::arg("kinds"))
+      .def(
+          "add_runs",
+          [](TouchedPages& pages, const py::array& runs) {
+            const std::span<const Run> span = as_runs(runs);
+            const py::gil_scoped_release released;
+            pages.add(span);
+          },
+          py::arg("runs"))
       .def("take_new", [](TouchedPages& pages) { return to_array(pages.take_new(), py::dtype::of<std::uint64_t>()); })
-      .def("regions", [](const TouchedPages& pages, std::uint64_t bridge) { return to_regions(pages.regions(bridge)); },
-           py::arg("bridge"))
+      .def(
+          "regions", [](const TouchedPages& pages, std::uint64_t bridge) { return to_regions(pages.regions(bridge)); },
+          py::arg("bridge"))
       .def_property_readonly("count", &TouchedPages::count);
 
   py::classh<Recording>(m, "TraceRecording")
@@ -193,22 +181,26 @@ void vmem::python::bind_trace(py::module_& m) {
       .def_property_readonly("complete", &Recording::complete)
       .def_property_readonly("references", &Recording::references);
 
-  m.def("format_references",
-        [](const std::string& format, const Addresses& addresses, const Kinds& kinds) {
-          const ReferenceSpans references = as_references(addresses, kinds);
-          return py::bytes(as_value_error(
-              [&] { return format_references(format_of(format), references.addresses, references.kinds); }));
-        },
-        py::arg("format"), py::arg("addresses"), py::arg("kinds"));
-  m.def("encode_runs", [](const py::array& runs) { return py::bytes(as_value_error([&] { return encode_runs(as_runs(runs)); })); },
-        py::arg("runs"));
-  m.def("decode_runs",
-        [](const py::buffer& payload, std::size_t count) {
-          const py::buffer_info info = payload.request();
-          return to_runs(as_value_error([&] {
-            const py::gil_scoped_release released;
-            return decode_runs(as_bytes(info), count);
-          }));
-        },
-        py::arg("payload"), py::arg("count"));
+  m.def(
+      "format_references",
+      [](const std::string& format, const AddressArray& addresses, const KindArray& kinds) {
+        const ReferenceSpans references = as_references(addresses, kinds);
+        return py::bytes(format_references(format_of(format), references.addresses, references.kinds));
+      },
+      py::arg("format"), py::arg("addresses"), py::arg("kinds"));
+  m.def("encode_runs", [](const py::array& runs) { return py::bytes(encode_runs(as_runs(runs))); }, py::arg("runs"));
+  m.def(
+      "decode_runs",
+      [](const py::buffer& payload, std::size_t count) {
+        const py::buffer_info info = payload.request();
+        std::vector<Run> runs;
+        {
+          const py::gil_scoped_release released;
+          runs = decode_runs(as_bytes(info), count);
+        }
+        return to_runs(std::move(runs));
+      },
+      py::arg("payload"), py::arg("count"));
 }
+
+}  // namespace vmem::python

@@ -97,11 +97,14 @@ Parsed TraceParser::drmemtrace(std::span<const char> bytes, bool final, Referenc
 
 Parsed TraceParser::feed(std::span<const char> bytes, bool final, References& out) {
   switch (format_) {
-    case TraceFormat::champsim: return champsim(bytes, final, out);
-    case TraceFormat::drmemtrace: return drmemtrace(bytes, final, out);
+    case TraceFormat::champsim:
+      return champsim(bytes, final, out);
+    case TraceFormat::drmemtrace:
+      return drmemtrace(bytes, final, out);
     case TraceFormat::lackey:
     case TraceFormat::classic:
-    case TraceFormat::din: break;
+    case TraceFormat::din:
+      break;
   }
   return text(bytes, final, out);
 }

@@ -9,8 +9,8 @@ namespace vmem::sim {
 
 namespace {
 
-/// The most recent pages of one stream, latest first. Programs return to few pages in regular patterns, so the place in this list is a
-/// small number that repeats, where the address would not.
+/// The most recent pages of one stream, latest first. Programs return to few pages in regular patterns, so the place in
+/// this list is a small number that repeats, where the address would not.
 class RecentPages {
  public:
   static constexpr std::size_t kPlaces = 63;
@@ -52,7 +52,8 @@ constexpr std::uint64_t unzigzag(std::uint64_t coded) { return coded >> 1 ^ (0 -
 /// Reads one column; offsets in errors are those of the whole payload.
 class Reader {
  public:
-  Reader(std::span<const char> payload, std::size_t begin, std::size_t end) : payload_(payload), at_(begin), end_(end) {}
+  Reader(std::span<const char> payload, std::size_t begin, std::size_t end)
+      : payload_(payload), at_(begin), end_(end) {}
 
   std::uint8_t byte() {
     if (at_ == end_) throw TraceError("the block's data ends early", at_);
@@ -112,7 +113,8 @@ std::string encode_runs(std::span<const Run> runs) {
   for (const Run& run : runs) {
     if (!well_formed(run))
       throw ConfigError("run of page " + hex(run.page) + " with loads " + std::to_string(run.loads) + " and stores " +
-                        std::to_string(run.stores) + "; a run of loads or fetches has no stores, one that began with a store has some");
+                        std::to_string(run.stores) +
+                        "; a run of loads or fetches has no stores, one that began with a store has some");
     const AccessKind kind = first_kind(run);
     RecentPages& recent = history.of(kind);
     const std::uint64_t page = run.page >> kPageShift;
@@ -121,8 +123,12 @@ std::string encode_runs(std::span<const Run> runs) {
     if (place == RecentPages::kPlaces) put_varint(columns[kPages], zigzag(page - recent.latest()));
     recent.touch(place, page);
     switch (kind) {
-      case AccessKind::fetch: put_varint(columns[kFetches], run.loads - 1); break;
-      case AccessKind::load: put_varint(columns[kLoads], run.loads - 1); break;
+      case AccessKind::fetch:
+        put_varint(columns[kFetches], run.loads - 1);
+        break;
+      case AccessKind::load:
+        put_varint(columns[kLoads], run.loads - 1);
+        break;
       case AccessKind::store:
         put_varint(columns[kMixedLoads], run.loads);
         put_varint(columns[kStores], run.stores - 1);
@@ -157,8 +163,12 @@ std::vector<Run> decode_runs(std::span<const char> payload, std::size_t count) {
     recent.touch(place, page);
     Run run{page << kPageShift | token % 4u, 0, 0};
     switch (kind) {
-      case AccessKind::fetch: run.loads = columns[kFetches].count(); break;
-      case AccessKind::load: run.loads = columns[kLoads].count(); break;
+      case AccessKind::fetch:
+        run.loads = columns[kFetches].count();
+        break;
+      case AccessKind::load:
+        run.loads = columns[kLoads].count();
+        break;
       case AccessKind::store: {
         const std::uint64_t loads = columns[kMixedLoads].varint();
         if (loads > UINT32_MAX) throw TraceError("a count of more than 32 bits", columns[kMixedLoads].at());

@@ -17,7 +17,8 @@ inline constexpr std::size_t kMaxBlockRuns = 1u << 18;
 /// Encodes at most kMaxBlockRuns well-formed runs; anything else is a ConfigError.
 std::string encode_runs(std::span<const Run> runs);
 
-/// Decodes exactly `count` runs. Any byte string is safe input: a wrong one is a TraceError with the offset in `payload`.
+/// Decodes exactly `count` runs. Any byte string is safe input: a wrong one is a TraceError with the offset in
+/// `payload`.
 std::vector<Run> decode_runs(std::span<const char> payload, std::size_t count);
 
 }  // namespace vmem::sim

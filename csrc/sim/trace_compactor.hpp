@@ -11,8 +11,9 @@ namespace vmem::sim {
 
 /// Turns a stream of references into runs, in the order of the runs' first references.
 ///
-/// A run is held back until no older run can still grow. A run that would hold back `kWindow` others is ended, which costs one more
-/// record and changes no counter. What comes out depends on the references only, never on how they were cut into batches.
+/// A run is held back until no older run can still grow. A run that would hold back `kWindow` others is ended, which
+/// costs one more record and changes no counter. What comes out depends on the references only, never on how they were
+/// cut into batches.
 class Compactor {
  public:
   static constexpr std::size_t kWindow = 65536;

@@ -48,8 +48,9 @@ class TouchedPages {
   /// The pages touched for the first time since the last call, in that order.
   std::vector<std::uint64_t> take_new();
 
-  /// Ascending ranges that cover every page touched. Neighbours with code (fetched from) and without are kept apart; pages of one sort
-  /// with at most `bridge` bytes of untouched addresses between them are one range, writable if any page of it was written.
+  /// Ascending ranges that cover every page touched. Neighbours with code (fetched from) and without are kept apart;
+  /// pages of one sort with at most `bridge` bytes of untouched addresses between them are one range, writable if any
+  /// page of it was written.
   std::vector<Region> regions(std::uint64_t bridge) const;
 
  private:

@@ -35,7 +35,8 @@ struct Parsed {
   std::string error;         ///< empty if there is none
 };
 
-/// One parser reads one trace from its start, in any pieces: what `feed` does not consume is given again, followed by more.
+/// One parser reads one trace from its start, in any pieces: what `feed` does not consume is given again, followed by
+/// more.
 class TraceParser {
  public:
   /// No text record of any format is near as long; a longer line means that this is no trace.
@@ -43,7 +44,8 @@ class TraceParser {
 
   explicit TraceParser(TraceFormat format) : format_(format) {}
 
-  /// Appends the references of every whole record in `bytes` to `out`. `final`: nothing follows, so a record cut short is an error.
+  /// Appends the references of every whole record in `bytes` to `out`. `final`: nothing follows, so a record cut short
+  /// is an error.
   Parsed feed(std::span<const char> bytes, bool final, References& out);
 
  private:

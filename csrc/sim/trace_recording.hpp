@@ -25,8 +25,8 @@ using RecordedItem = std::variant<std::vector<Run>, MapCall>;
 
 class Recording {
  public:
-  /// Decodes as many whole words and events as `bytes` holds and says how many bytes that was; the rest is given again with more.
-  /// A stream that no recorder writes is a TraceError.
+  /// Decodes as many whole words and events as `bytes` holds and says how many bytes that was; the rest is given again
+  /// with more. A stream that no recorder writes is a TraceError.
   std::size_t feed(std::span<const char> bytes, std::vector<RecordedItem>& items);
 
   /// Ends the stream and returns its last runs.

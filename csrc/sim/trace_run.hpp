@@ -10,9 +10,10 @@ namespace vmem::sim {
 
 /// Consecutive references of one stream (fetches, or data) to one 4 KiB page.
 ///
-/// Runs are in the order of their first references. A data run that began with a load holds loads only, so the first store to a page
-/// always begins a run; a data run that began with a store may hold any mix. The other stream may make references in between: with
-/// separate L1 TLBs for instructions and data they cannot change what this run does after its first reference.
+/// Runs are in the order of their first references. A data run that began with a load holds loads only, so the first
+/// store to a page always begins a run; a data run that began with a store may hold any mix. The other stream may make
+/// references in between: with separate L1 TLBs for instructions and data they cannot change what this run does after
+/// its first reference.
 struct Run {
   std::uint64_t page;    ///< address of the page; bits 1:0 hold the AccessKind of the first reference
   std::uint32_t loads;   ///< fetches, when the run is one of fetches

@@ -58,7 +58,8 @@ class Fields {
   std::string_view rest_;
 };
 
-/// "I  04001000,3", " L 1ffeff,8", " S …", " M …" (a load, then a store); "==1== …" and "--1-- …" are valgrind's own messages.
+/// "I  04001000,3", " L 1ffeff,8", " S …", " M …" (a load, then a store); "==1== …" and "--1-- …" are valgrind's own
+/// messages.
 bool lackey_line(std::string_view line, References& out) {
   if (line.starts_with("==") || line.starts_with("--")) return true;
   if (line.size() < 4) return line.find_first_not_of(" \t\r") == line.npos;
@@ -113,11 +114,15 @@ bool din_line(std::string_view line, References& out) {
 
 bool parse_line(TraceFormat format, std::string_view line, References& out) {
   switch (format) {
-    case TraceFormat::lackey: return lackey_line(line, out);
-    case TraceFormat::classic: return classic_line(line, out);
-    case TraceFormat::din: return din_line(line, out);
+    case TraceFormat::lackey:
+      return lackey_line(line, out);
+    case TraceFormat::classic:
+      return classic_line(line, out);
+    case TraceFormat::din:
+      return din_line(line, out);
     case TraceFormat::champsim:
-    case TraceFormat::drmemtrace: break;
+    case TraceFormat::drmemtrace:
+      break;
   }
   return false;
 }
@@ -158,14 +163,19 @@ std::string format_references(TraceFormat format, std::span<const std::uint64_t>
     const char* end = std::to_chars(digits, digits + sizeof digits, addresses[i], 16).ptr;
     const std::string_view address(digits, static_cast<std::size_t>(end - digits));
     const std::uint8_t kind = kinds[i];
-    if (kind >= kAccessKinds) throw ConfigError("kind " + std::to_string(kind) + "; accepted: 0 load, 1 store, 2 fetch");
+    if (kind >= kAccessKinds)
+      throw ConfigError("kind " + std::to_string(kind) + "; accepted: 0 load, 1 store, 2 fetch");
     if (format == TraceFormat::lackey) {
-      text.append(kLackey[kind]).append(address.size() < 8 ? 8 - address.size() : 0, '0').append(address).append(",1\n");
+      text.append(kLackey[kind])
+          .append(address.size() < 8 ? 8 - address.size() : 0, '0')
+          .append(address)
+          .append(",1\n");
     } else if (format == TraceFormat::din) {
       text.append(1, static_cast<char>('0' + kind)).append(1, ' ').append(address).append(1, '\n');
     } else {
       if (kind == static_cast<std::uint8_t>(AccessKind::fetch))
-        throw ConfigError("the format 'classic' (hexaddr R|W) holds no fetches; accepted with fetches: lackey, din, npz, npy, vmt");
+        throw ConfigError(
+            "the format 'classic' (hexaddr R|W) holds no fetches; accepted with fetches: lackey, din, npz, npy, vmt");
       text.append(address).append(1, ' ').append(1, kClassic[kind]).append(1, '\n');
     }
   }
