@@ -8,5 +8,6 @@ PYBIND11_MODULE(_core, m) {
   vmem::python::bind_memory(m);
   vmem::python::bind_cpu(m);
   vmem::python::bind_mmu(m);
+  vmem::python::bind_machine(m);
   vmem::python::bind_trace(m);
 }

@@ -1,0 +1,101 @@
+// The guest kernel's page-fault handler.
+#include <array>
+
+#include "guest/buddy.hpp"
+#include "guest/kernel.hpp"
+#include "guest/page_array.hpp"
+
+namespace vmem::guest {
+namespace {
+
+std::uint64_t leaf_entry(Gfn gfn, const Protection& protection, bool written) {
+  std::uint64_t entry = gfn.address().value | kPtePresent | kPteUser | kPteAccessed;
+  if (protection.write) entry |= kPteWrite | (written ? kPteDirty : 0);
+  return protection.execute ? entry : entry | kPteNoExecute;
+}
+
+void copy_page(hw::Vcpu& vcpu, Gfn from, Gfn to) {
+  std::array<std::byte, kPageSize> bytes;
+  vcpu.read(from.address(), bytes);
+  vcpu.write(to.address(), bytes);
+}
+
+}  // namespace
+
+hw::TrapResult Kernel::on_page_fault(hw::Vcpu& vcpu, const hw::Fault& fault) {
+  Process* process = current_[static_cast<std::size_t>(vcpu.id())];
+  if (process == nullptr || fault.kind == hw::FaultKind::general_protection) return hw::TrapResult::signal;
+  ++vmstat_.pgfault;
+  const Vma* vma = process->areas.find(fault.gva.value);
+  if (vma == nullptr || !vma->protection.allows(fault.access)) return hw::TrapResult::signal;
+  return demand_page(vcpu, *process, *vma, fault);
+}
+
+hw::TrapResult Kernel::demand_page(hw::Vcpu& vcpu, Process& process, const Vma& vma, const hw::Fault& fault) {
+  const PageTable::Slot slot = process.table.find(vcpu, fault.gva);
+  if (slot.present()) {
+    const Gva page{align_down(fault.gva.value, page_bytes(leaf_page_size(slot.level)))};
+    if (fault.access == AccessKind::store && !(slot.entry & kPteWrite)) return break_copy(vcpu, process, page, slot);
+    return hw::TrapResult::resolved;  // the table allows it by now: a stale TLB entry, which the fault itself has dropped
+  }
+  for (int size = static_cast<int>(vma.largest); size >= 0; --size) {
+    const auto page_size = static_cast<PageSize>(size);
+    const std::uint64_t start = align_down(fault.gva.value, page_bytes(page_size));
+    if (slot.level < leaf_level(page_size) || start < vma.start || start + page_bytes(page_size) > vma.end) continue;
+    const auto gfn = allocate_page(vcpu, page_size);
+    if (!gfn) continue;
+    vcpu.zero(gfn->address(), page_bytes(page_size));
+    set<&Page::owner>(vcpu, page_entry(*gfn), (static_cast<std::uint64_t>(process.id) << 40) | (start >> kPageShift));
+    if (!process.table.map(vcpu, Gva{start}, page_size, leaf_entry(*gfn, vma.protection, fault.access == AccessKind::store))) {
+      free_page(vcpu, *gfn, 9 * size);
+      break;
+    }
+    process.resident += page_frames(page_size);
+    return hw::TrapResult::resolved;
+  }
+  return out_of_memory(vcpu, process);
+}
+
+hw::TrapResult Kernel::break_copy(hw::Vcpu& vcpu, Process& process, Gva page, const PageTable::Slot& slot) {
+  const PageSize size = leaf_page_size(slot.level);
+  const Gfn shared = slot.target();
+  const std::uint64_t flags = (slot.entry & ~paging::kAddressBits) | kPteWrite | kPteDirty;
+  if (is_exclusive(vcpu, slot)) {
+    process.table.store(vcpu, slot, slot.entry | kPteWrite | kPteDirty);
+    return hw::TrapResult::resolved;
+  }
+  if (size != PageSize::k4K) {  // a large page is copied 4 KiB at a time, as Linux does
+    split_at(vcpu, process, page.value);
+    return hw::TrapResult::resolved;
+  }
+  const auto copy = allocate_page(vcpu, size);
+  if (!copy) return out_of_memory(vcpu, process);
+  copy_page(vcpu, shared, *copy);
+  set<&Page::owner>(vcpu, page_entry(*copy), (static_cast<std::uint64_t>(process.id) << 40) | (page.value >> kPageShift));
+  set<&Page::references>(vcpu, page_entry(shared), get<&Page::references>(vcpu, page_entry(shared)) - 1);
+  process.table.store(vcpu, slot, copy->address().value | flags);
+  shoot_down(vcpu, process, page.value, page.value + kPageSize);
+  return hw::TrapResult::resolved;
+}
+
+std::optional<Gfn> Kernel::allocate_page(hw::Vcpu& vcpu, PageSize size) {
+  const int order = 9 * static_cast<int>(size);
+  const auto gfn = order <= kMaxOrder ? Buddy::allocate(vcpu, order, PageUse::anonymous) : Buddy::allocate_gigantic(vcpu, order, PageUse::anonymous);
+  if (gfn) vmstat_.pgalloc += 1ull << order;
+  return gfn;
+}
+
+void Kernel::free_page(hw::Vcpu& vcpu, Gfn gfn, int order) {
+  Buddy::free(vcpu, gfn, order);
+  vmstat_.pgfree += 1ull << order;
+}
+
+hw::TrapResult Kernel::out_of_memory(hw::Vcpu& vcpu, Process& process) {
+  // The only process sure to be asking for memory is the one that faults.
+  ++vmstat_.oom_kill;
+  process.killed = true;
+  unmap_range(vcpu, process, 0, align_up(process.areas.top(), 1ull << 47));
+  return hw::TrapResult::killed;
+}
+
+}  // namespace vmem::guest

@@ -1,0 +1,39 @@
+// Typed access to the kernel's data in guest memory. Every read and write is a load or store of a vCPU.
+#pragma once
+
+#include <cstddef>
+
+#include "guest/layout.hpp"
+#include "hw/vcpu.hpp"
+
+namespace vmem::guest {
+
+/// A field of a structure in guest memory: `field<&Page::next>(vcpu, base)`.
+namespace detail {
+template <auto kMember>
+struct FieldOf;
+template <class T, class M, M T::*kMember>
+struct FieldOf<kMember> {
+  using Value = M;
+  static std::uint64_t offset() {
+    // The structures are standard layout; the address of a member of an object at rest is its offset.
+    static const T object{};
+    return static_cast<std::uint64_t>(reinterpret_cast<const char*>(&(object.*kMember)) - reinterpret_cast<const char*>(&object));
+  }
+};
+}  // namespace detail
+
+template <auto kMember>
+auto get(hw::Vcpu& vcpu, Gpa base) {
+  using Field = detail::FieldOf<kMember>;
+  return vcpu.load<typename Field::Value>(base + Field::offset());
+}
+template <auto kMember>
+void set(hw::Vcpu& vcpu, Gpa base, typename detail::FieldOf<kMember>::Value value) {
+  vcpu.store<typename detail::FieldOf<kMember>::Value>(base + detail::FieldOf<kMember>::offset(), value);
+}
+
+inline Gpa page_entry(Gfn gfn) { return kPageArray + gfn.value * sizeof(Page); }
+inline Gpa area_entry(int order) { return Zone::kAt + offsetof(Zone, areas) + static_cast<std::uint64_t>(order) * sizeof(FreeArea); }
+
+}  // namespace vmem::guest

@@ -1,0 +1,38 @@
+// What events cost, in cycles of the simulated processor. Every cost is a parameter with a unit and a source; none is a constant in the code.
+#pragma once
+
+#include <cstdint>
+
+#include "core/counters.hpp"
+
+namespace vmem::sim {
+
+// clang-format off
+/// name, default in cycles, per what, source ([S] stated by it, [M] commonly measured, an assumption to be replaced by one's own)
+#define VMEM_COSTS(X)                                                                                                                       \
+  X(access, 1, "access", "[M] a pipelined L1 TLB hit adds nothing; one cycle stands for the access itself")                                  \
+  X(l2_tlb_hit, 7, "L2 TLB hit", "[M] Skylake STLB hit penalty")                                                                             \
+  X(walk_reference, 12, "page-table entry read", "[M] an L2 cache hit; entries are cached as data")                                          \
+  X(dirty_assist, 100, "A/D microcode assist", "[M]")                                                                                        \
+  X(tlb_flush, 200, "whole-context invalidation", "[M] MOV CR3 or INVPCID")                                                                  \
+  X(guest_page_fault, 1500, "guest page fault", "[M] exception delivery, Linux's handler, zeroing of one page, return")                      \
+  X(exit, 2000, "VM exit", "[S] SplitX: direct cost of an exit on an X5570; AMD EPYC round trip 1,344 to 1,376 [S]")                         \
+  X(back_page, 2500, "host page given to a guest", "[M] host page-fault path, zeroing, EPT update")                                          \
+  X(shadow_fill, 1200, "shadow entry filled", "[M] guest walk in software and rmap update")                                                  \
+  X(emulated_store, 3000, "emulated store to a traced guest table", "[M] decode and emulate")                                                \
+  X(cow_break, 2000, "page copied by the host", "[M]")                                                                                       \
+  X(host_swap_in, 300000, "page read from host swap", "[M] 100 us of an NVMe disk at 3 GHz")
+// clang-format on
+
+struct CostModel {
+#define X(name, cycles, unit, source) std::uint64_t name = cycles;
+  VMEM_COSTS(X)
+#undef X
+
+  /// Cycles spent on page-table reads by walkers.
+  std::uint64_t walk_cycles(const Counters& counters) const { return counters.walk_refs * walk_reference; }
+  /// All cycles: a linear function of the counters, so exact for any interval.
+  std::uint64_t cycles(const Counters& counters) const;
+};
+
+}  // namespace vmem::sim

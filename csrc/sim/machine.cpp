@@ -1,0 +1,128 @@
+#include "sim/machine.hpp"
+
+#include <algorithm>
+#include <string>
+
+#include "core/error.hpp"
+
+namespace vmem::sim {
+namespace {
+
+constexpr std::size_t kBlock = 1 << 16;  ///< references between two polls: a few milliseconds at worst
+
+void add(ReplayResult& result, const hw::BatchResult& part) {
+  result.done += part.done;
+  if (result.segfaults == 0 && part.signals > 0) result.first_segfault = part.first_signal;
+  result.segfaults += part.signals;
+  result.stopped = part.stopped;
+}
+
+}  // namespace
+
+std::uint16_t Machine::create_vm(const vmm::VmConfig& config) {
+  vmm::Vm& vm = hypervisor_.create_vm(config);
+  try {
+    std::vector<hw::Vcpu*> vcpus;
+    for (std::size_t i = 0; i < vm.vcpu_count(); ++i) vcpus.push_back(&vm.vcpu(i));
+    auto kernel = std::make_unique<guest::Kernel>(std::move(vcpus), config.memory, config.cpu.guest_levels);
+    vm.reset_counters();
+    guests_[vm.id()] = {&vm, std::move(kernel)};
+  } catch (...) {
+    hypervisor_.destroy_vm(vm);
+    throw;
+  }
+  return vm.id();
+}
+
+void Machine::destroy_vm(std::uint16_t id) {
+  Guest& victim = guest(id);
+  vmm::Vm& vm = *victim.vm;
+  guests_.erase(id);
+  hypervisor_.destroy_vm(vm);
+}
+
+Guest& Machine::guest(std::uint16_t id) {
+  const auto at = guests_.find(id);
+  if (at == guests_.end()) throw ConfigError("this VM has been destroyed");
+  return at->second;
+}
+
+hw::Vcpu& Machine::vcpu(Guest& guest, std::size_t index) {
+  if (index >= guest.vm->vcpu_count()) throw ConfigError("vcpu " + std::to_string(index) + ": VM '" + guest.vm->config().name + "' has vCPUs 0 to " + std::to_string(guest.vm->vcpu_count() - 1));
+  return guest.vm->vcpu(index);
+}
+
+guest::Process& Machine::process(Guest& guest, int id) {
+  for (const auto& process : guest.kernel->processes())
+    if (process->id == id) return *process;
+  throw ConfigError("process " + std::to_string(id) + " of VM '" + guest.vm->config().name + "' has exited");
+}
+
+ReplayResult Machine::access(Guest& guest, hw::Vcpu& vcpu, guest::Process& process, std::span<const std::uint64_t> addresses, std::span<const std::uint8_t> kinds, const Poll& poll) {
+  ReplayResult result;
+  guest.kernel->switch_to(vcpu, process);
+  for (std::size_t at = 0; at < addresses.size() && !result.stopped; at += kBlock) {
+    if (!poll(result.done)) {
+      result.interrupted = true;
+      break;
+    }
+    add(result, vcpu.access_batch(addresses.data() + at, kinds.data() + at, std::min(kBlock, addresses.size() - at)));
+  }
+  return result;
+}
+
+ReplayResult Machine::replay(Guest& guest, hw::Vcpu& vcpu, guest::Process& process, std::span<const Run> runs, const Poll& poll) {
+  constexpr std::size_t kRunsBetweenPolls = 1 << 14;
+  ReplayResult result;
+  guest.kernel->switch_to(vcpu, process);
+  for (std::size_t at = 0; at < runs.size() && !result.stopped; ++at) {
+    if (at % kRunsBetweenPolls == 0 && !poll(result.done)) {
+      result.interrupted = true;
+      break;
+    }
+    const Run& run = runs[at];
+    const auto kind = static_cast<AccessKind>(run.page & 3);
+    if (vcpu.mmu().is_memoized(run.page & ~kPageMask, kind)) {
+      vcpu.mmu().count_run(kind, run.loads, kind == AccessKind::load ? 0 : run.stores);
+      result.done += run.loads + (kind == AccessKind::load ? 0 : run.stores);
+      if (kind != AccessKind::load || run.stores == 0) [[likely]] continue;
+      add(result, vcpu.access_run(Gva{run.page & ~kPageMask}, AccessKind::store, 0, run.stores));
+      continue;
+    }
+    add(result, vcpu.access_run(Gva{run.page & ~kPageMask}, kind, run.loads, run.stores));
+  }
+  return result;
+}
+
+bool Machine::read(Guest& guest, hw::Vcpu& vcpu, guest::Process& process, Gva start, std::span<std::byte> out, Gva& at) {
+  guest.kernel->switch_to(vcpu, process);
+  for (at = start; !out.empty();) {
+    const std::uint64_t part = std::min<std::uint64_t>(out.size(), kPageSize - at.offset());
+    Hpa hpa;
+    if (!vcpu.access(at, AccessKind::load, hpa)) return false;
+    hypervisor_.memory().bytes().read(hpa.value, out.first(part));
+    out = out.subspan(part);
+    at = at + part;
+  }
+  return true;
+}
+
+bool Machine::write(Guest& guest, hw::Vcpu& vcpu, guest::Process& process, Gva start, std::span<const std::byte> bytes, Gva& at) {
+  guest.kernel->switch_to(vcpu, process);
+  for (at = start; !bytes.empty();) {
+    const std::uint64_t part = std::min<std::uint64_t>(bytes.size(), kPageSize - at.offset());
+    Hpa hpa;
+    if (!vcpu.access(at, AccessKind::store, hpa)) return false;
+    hypervisor_.memory().bytes().write(hpa.value, bytes.first(part));
+    bytes = bytes.subspan(part);
+    at = at + part;
+  }
+  return true;
+}
+
+void Machine::check() {
+  hypervisor_.check();
+  for (auto& [id, guest] : guests_) guest.kernel->check();
+}
+
+}  // namespace vmem::sim

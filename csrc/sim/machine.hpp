@@ -1,0 +1,64 @@
+// A host with its virtual machines and what runs inside them: the one place that knows both hypervisor and guest kernel.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <span>
+
+#include "guest/kernel.hpp"
+#include "sim/cost_model.hpp"
+#include "sim/trace_run.hpp"
+#include "vmm/hypervisor.hpp"
+
+namespace vmem::sim {
+
+/// One VM and the kernel that was booted on it.
+struct Guest {
+  vmm::Vm* vm = nullptr;
+  std::unique_ptr<guest::Kernel> kernel;
+};
+
+/// How a replay ended.
+struct ReplayResult {
+  std::uint64_t done = 0;       ///< references
+  std::uint64_t segfaults = 0;
+  Gva first_segfault;
+  bool stopped = false;         ///< the process was killed or the VM cannot go on
+  bool interrupted = false;     ///< the poll asked to stop
+};
+
+/// Asked between blocks of references: the number done so far; false stops.
+using Poll = std::function<bool(std::uint64_t)>;
+
+/// Owns everything of one simulated host. VMs are named by id.
+class Machine {
+ public:
+  explicit Machine(std::uint64_t memory_bytes) : hypervisor_(memory_bytes) {}
+
+  vmm::Hypervisor& hypervisor() { return hypervisor_; }
+  CostModel& costs() { return costs_; }
+  std::uint16_t create_vm(const vmm::VmConfig& config);
+  void destroy_vm(std::uint16_t id);
+  /// ConfigError if there is no such VM, vCPU or process.
+  Guest& guest(std::uint16_t id);
+  static hw::Vcpu& vcpu(Guest& guest, std::size_t index);
+  static guest::Process& process(Guest& guest, int id);
+
+  /// All kinds must be valid.
+  ReplayResult access(Guest& guest, hw::Vcpu& vcpu, guest::Process& process, std::span<const std::uint64_t> addresses, std::span<const std::uint8_t> kinds, const Poll& poll);
+  ReplayResult replay(Guest& guest, hw::Vcpu& vcpu, guest::Process& process, std::span<const Run> runs, const Poll& poll);
+  /// Bytes through the MMU, one access a page. False at the first SIGSEGV, whose address goes to `at`.
+  bool read(Guest& guest, hw::Vcpu& vcpu, guest::Process& process, Gva start, std::span<std::byte> out, Gva& at);
+  bool write(Guest& guest, hw::Vcpu& vcpu, guest::Process& process, Gva start, std::span<const std::byte> bytes, Gva& at);
+  /// Every invariant of host and guests.
+  void check();
+
+ private:
+  vmm::Hypervisor hypervisor_;
+  CostModel costs_;
+  std::map<std::uint16_t, Guest> guests_;
+};
+
+}  // namespace vmem::sim
