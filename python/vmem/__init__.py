@@ -1,21 +1,48 @@
 """vmem: a simulator of memory virtualization."""
 
+from typing import TYPE_CHECKING, Any
+
 from vmem._core import __version__
 from vmem.cpu import Cpu, Psc, Tlb
 from vmem.errors import ConfigError, InvariantError, OutOfMemory, SegmentationFault, TraceError, VmemError
+from vmem.guest import UNMAPPED, Guest, Mapping, Process, batch
+from vmem.hypervisor import Hypervisor, Vcpu, Vm
 from vmem.silicon import Mmu, PhysicalMemory
+from vmem.summary import Summary
+
+if TYPE_CHECKING:
+    from vmem.traces import Trace
 
 __all__ = [
+    "UNMAPPED",
     "ConfigError",
     "Cpu",
+    "Guest",
+    "Hypervisor",
     "InvariantError",
+    "Mapping",
     "Mmu",
     "OutOfMemory",
     "PhysicalMemory",
+    "Process",
     "Psc",
     "SegmentationFault",
+    "Summary",
     "Tlb",
+    "Trace",
     "TraceError",
+    "Vcpu",
+    "Vm",
     "VmemError",
     "__version__",
+    "batch",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Traces bring decompressors and parsers along: only those who read one pay for them.
+    if name == "Trace":
+        from vmem.traces import Trace
+
+        return Trace
+    raise AttributeError(f"module 'vmem' has no attribute {name!r}")

@@ -1,0 +1,142 @@
+"""The host and its virtual machines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import MappingProxyType
+from typing import Literal
+
+from vmem import _core
+from vmem.cpu import Cpu, resolve_cpu
+from vmem.errors import ConfigError
+from vmem.guest import Guest
+from vmem.sizes import Size, parse_page_size, parse_size
+
+MmuMode = Literal["native", "nested"]
+Backing = Literal["4KiB", "2MiB", "1GiB", "auto"]
+
+
+class Vcpu:
+    """One virtual processor of a VM."""
+
+    def __init__(self, vm: Vm, index: int) -> None:
+        self._vm = vm
+        self.index = index
+
+    def counters(self) -> dict[str, int]:
+        """Every counter of this vCPU since the VM was created."""
+        return self._vm._core.vcpu_counters(self._vm._id, self.index)
+
+    def flush_tlb(self) -> None:
+        """Drops everything its TLBs and paging-structure caches hold."""
+        self._vm._core.flush_tlb(self._vm._id, self.index)
+
+    def __repr__(self) -> str:
+        return f"<vCPU {self.index} of {self._vm!r}>"
+
+
+class Vm:
+    """A virtual machine: made by `Hypervisor.create_vm`."""
+
+    def __init__(self, core: _core.Machine, vm_id: int, name: str, memory: int, mmu: str, vcpus: int, cpu: Cpu) -> None:
+        self._core = core
+        self._id = vm_id
+        self.name = name
+        self.memory = memory
+        self.mmu = mmu
+        self.cpu = cpu
+        self.vcpus = [Vcpu(self, index) for index in range(vcpus)]
+        self.guest = Guest(core, vm_id)
+
+    @property
+    def resident(self) -> int:
+        """Bytes of this VM that have a machine frame now. A native machine owns all of its memory."""
+        return self._core.resident(self._id)
+
+    def counters(self) -> dict[str, int]:
+        """Every counter, summed over the vCPUs."""
+        return self._core.counters(self._id)
+
+    def __repr__(self) -> str:
+        return f"<Vm {self.name!r}, {self.mmu}, {self.memory >> 20} MiB>"
+
+
+class Hypervisor:
+    """A host: machine memory and the VMs on it.
+
+    `memory` is the machine's RAM (bytes or a string); it costs the simulating machine only what is written. `cpu` is the default
+    processor of VMs: a preset's name or a `vmem.Cpu`. Not for use from two threads at once (ConfigError).
+    """
+
+    def __init__(self, memory: Size = "4GiB", *, cpu: Cpu | str = "skylake-sp", seed: int = 1) -> None:
+        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+            raise ConfigError(f"seed: {seed!r}; accepted is a non-negative int")
+        self.cpu = resolve_cpu(cpu)
+        self.seed = seed
+        self._core = _core.Machine(parse_size(memory, "host memory"))
+        self._vms: dict[str, Vm] = {}
+
+    @property
+    def vms(self) -> MappingProxyType[str, Vm]:
+        """The VMs by name, in order of creation."""
+        return MappingProxyType(self._vms)
+
+    def __iter__(self) -> Iterator[Vm]:
+        return iter(self._vms.values())
+
+    def create_vm(
+        self,
+        name: str,
+        *,
+        memory: Size,
+        vcpus: int = 1,
+        mmu: MmuMode = "nested",
+        backing: Backing = "4KiB",
+        cpu: Cpu | str | None = None,
+    ) -> Vm:
+        """A new VM with a booted guest kernel.
+
+        `mmu` "native" is a machine of its own without a hypervisor (its memory is taken from the host at once, contiguous); "nested" translates in two
+        dimensions. `backing` is the largest page the host backs guest memory with; "auto" is 2 MiB where aligned and free. ConfigError, OutOfMemory.
+        """
+        if not isinstance(name, str) or not name:
+            raise ConfigError(f"VM name: {name!r}; accepted is a non-empty string")
+        if name in self._vms:
+            raise ConfigError(f"VM name: {name!r} is taken; this host has {', '.join(self._vms)}")
+        if isinstance(vcpus, bool) or not isinstance(vcpus, int):
+            raise ConfigError(f"vcpus: {vcpus!r}; accepted is a number from 1 to 255")
+        processor = self.cpu if cpu is None else resolve_cpu(cpu)
+        size = parse_size(memory, f"memory of VM {name!r}")
+        largest = 1 if backing == "auto" else parse_page_size(backing, "backing ('auto' too)")
+        vm_id = self._core.create_vm(name=name, memory=size, vcpus=max(-1, min(vcpus, 2**20)), mmu=mmu, backing=largest, cpu=processor._core())
+        self._vms[name] = Vm(self._core, vm_id, name, size, mmu, vcpus, processor)
+        return self._vms[name]
+
+    def destroy_vm(self, vm: Vm) -> None:
+        """Stops the VM and gives its memory back. ConfigError if it is not this host's."""
+        if self._vms.get(vm.name) is not vm:
+            raise ConfigError(f"{vm!r} is not a VM of this host")
+        self._core.destroy_vm(vm._id)
+        del self._vms[vm.name]
+
+    def meminfo(self) -> dict[str, int]:
+        """Bytes: `total free used tables committed`, and `resident.<vm>` for each VM."""
+        info = self._core.meminfo()
+        return info | {f"resident.{vm.name}": vm.resident for vm in self}
+
+    @property
+    def costs(self) -> dict[str, int]:
+        """The cost model: cycles by name (docs/reference/costs.md). A copy; change it with `set_cost`."""
+        return self._core.costs()
+
+    def set_cost(self, name: str, cycles: int) -> None:
+        """Sets one cost. ConfigError names the known ones."""
+        if name not in _core.COSTS:
+            raise ConfigError(f"unknown cost {name!r}, known are {', '.join(_core.COSTS)}")
+        if isinstance(cycles, bool) or not isinstance(cycles, int) or not 0 <= cycles < 2**63:
+            raise ConfigError(f"cost {name!r}: {cycles!r}; accepted is a non-negative number of cycles")
+        self._core.set_cost(name, cycles)
+
+    def check(self) -> None:
+        """Checks every invariant of host and guests; InvariantError names the first broken one."""
+        self._core.check()
