@@ -56,10 +56,12 @@ struct Counters {
 #define X(name) visit(std::string_view(""), std::string_view(#name), name);
     VMEM_COUNTERS(X)
 #undef X
-#define X(name) visit(std::string_view("exits."), std::string_view(#name), exits[static_cast<std::size_t>(ExitReason::name)]);
+#define X(name) \
+  visit(std::string_view("exits."), std::string_view(#name), exits[static_cast<std::size_t>(ExitReason::name)]);
     VMEM_EXITS(X)
 #undef X
-#define X(name) visit(std::string_view("faults."), std::string_view(#name), faults[static_cast<std::size_t>(FaultClass::name)]);
+#define X(name) \
+  visit(std::string_view("faults."), std::string_view(#name), faults[static_cast<std::size_t>(FaultClass::name)]);
     VMEM_FAULTS(X)
 #undef X
   }

@@ -1,4 +1,5 @@
-// Errors of use and of invariants. A fault of the simulated machine is never one of these: it is a value (hw/fault.hpp).
+// Errors of use and of invariants. A fault of the simulated machine is never one of these: it is a value
+// (hw/fault.hpp).
 #pragma once
 
 #include <cstdint>

@@ -21,8 +21,8 @@ struct CacheGeometry {
   std::uint64_t seed = 0;  ///< of `random`
 };
 
-/// Maps 64-bit keys to payloads. Key 0 is an invalid way. Knows nothing of addresses: `index` picks the set, `key` is all that is compared.
-/// Replacement as docs/design/mmu.md fixes it.
+/// Maps 64-bit keys to payloads. Key 0 is an invalid way. Knows nothing of addresses: `index` picks the set, `key` is
+/// all that is compared. Replacement as docs/design/mmu.md fixes it.
 template <class Payload>
 class AssocCache {
  public:
@@ -30,9 +30,13 @@ class AssocCache {
   static constexpr Slot kMiss = ~Slot{0};
 
   explicit AssocCache(const CacheGeometry& geometry)
-      : ways_(geometry.ways), sets_(geometry.ways == 0 ? 0 : geometry.entries / geometry.ways), replacement_(geometry.replacement), random_(geometry.seed) {
+      : ways_(geometry.ways),
+        sets_(geometry.ways == 0 ? 0 : geometry.entries / geometry.ways),
+        replacement_(geometry.replacement),
+        random_(geometry.seed) {
     if (ways_ == 0 || sets_ == 0 || sets_ * ways_ != geometry.entries)
-      throw ConfigError("cache of " + std::to_string(geometry.entries) + " entries in " + std::to_string(geometry.ways) + " ways: entries must be a positive multiple of ways");
+      throw ConfigError("cache of " + std::to_string(geometry.entries) + " entries in " +
+                        std::to_string(geometry.ways) + " ways: entries must be a positive multiple of ways");
     if (replacement_ == Replacement::plru && (!std::has_single_bit(ways_) || ways_ > 64))
       throw ConfigError("tree-PLRU needs a power of two of ways up to 64, not " + std::to_string(ways_));
     power_of_two_sets_ = std::has_single_bit(sets_);
@@ -51,15 +55,15 @@ class AssocCache {
   }
 
   void touch(Slot slot) {
-    switch (replacement_) {
-      case Replacement::lru: stamps_[slot] = ++clock_; break;
-      case Replacement::plru: point_away_from(slot); break;
-      case Replacement::fifo:
-      case Replacement::random: break;
+    if (replacement_ == Replacement::lru) [[likely]] {
+      stamps_[slot] = ++clock_;
+    } else if (replacement_ == Replacement::plru) {
+      point_away_from(slot);
     }
   }
 
-  /// The way that an insertion into the set of `index` takes: an invalid one, else the victim. Draws from the generator of `random`.
+  /// The way that an insertion into the set of `index` takes: an invalid one, else the victim. Draws from the generator
+  /// of `random`.
   Slot choose(std::uint64_t index) { return victim(set_base(index)); }
   /// Puts an entry into a slot that `choose` gave, and touches it.
   void assign(Slot slot, std::uint64_t key, const Payload& payload) {
@@ -68,14 +72,6 @@ class AssocCache {
     if (replacement_ == Replacement::fifo) stamps_[slot] = ++clock_;
     touch(slot);
   }
-  /// Inserts, or overwrites the entry of that key in place, and touches it.
-  void insert(std::uint64_t key, std::uint64_t index, const Payload& payload) {
-    const Slot old = find(key, index);
-    if (old == kMiss) return assign(choose(index), key, payload);
-    payloads_[old] = payload;
-    touch(old);
-  }
-
   void erase(Slot slot) {
     keys_[slot] = 0;
     stamps_[slot] = 0;
@@ -103,12 +99,23 @@ class AssocCache {
 
   Slot victim(Slot base) {
     // Invalid ways have stamp 0, so that for lru and fifo they are the minimum as well.
-    if (replacement_ == Replacement::lru || replacement_ == Replacement::fifo)
-      return static_cast<Slot>(std::min_element(stamps_.begin() + base, stamps_.begin() + base + ways_) - stamps_.begin());
+    if (replacement_ == Replacement::lru || replacement_ == Replacement::fifo) return oldest(base);
     for (std::uint32_t way = 0; way < ways_; ++way)
       if (keys_[base + way] == 0) return base + way;
     if (replacement_ == Replacement::random) return base + static_cast<Slot>(random_() % ways_);
     return base + oldest_of_tree(base / ways_);
+  }
+
+  Slot oldest(Slot base) const {
+    const std::uint64_t* const stamps = stamps_.data() + base;
+    std::uint64_t least = stamps[0];
+    std::uint32_t oldest = 0;
+    for (std::uint32_t way = 1; way < ways_; ++way) {  // selects, not branches: which way is oldest cannot be predicted
+      const bool older = stamps[way] < least;
+      least = older ? stamps[way] : least;
+      oldest = older ? way : oldest;
+    }
+    return base + oldest;
   }
 
   // Tree-PLRU: node n has children 2n and 2n+1, the root is 1; bit n clear means the left half is next to go.

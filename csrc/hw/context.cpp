@@ -10,7 +10,7 @@ void ContextTable::clear() {
 std::uint64_t ContextTable::key(const Context& context) {
   const auto [at, fresh] = numbers_.try_emplace(context, static_cast<std::uint16_t>(contexts_.size()));
   if (fresh) contexts_.push_back(context);
-  return kKeyValid | (static_cast<std::uint64_t>(at->second) << kKeyContextShift);
+  return context_key(at->second);
 }
 
 }  // namespace vmem::hw

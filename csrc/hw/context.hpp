@@ -5,12 +5,15 @@
 #include <map>
 #include <vector>
 
+#include "core/address.hpp"
+
 namespace vmem::hw {
 
 /// A (VPID, PCID, second-stage root) triple, or the global or guest-physical part of one.
 struct Context {
-  static constexpr std::uint16_t kGlobal = 0x1000;         ///< in place of a PCID: global pages of (VPID, root)
-  static constexpr std::uint16_t kGuestPhysical = 0x1001;  ///< in place of a PCID: guest-physical mappings of a root, VPID 0
+  static constexpr std::uint16_t kGlobal = 0x1000;  ///< in place of a PCID: global pages of (VPID, root)
+  static constexpr std::uint16_t kGuestPhysical =
+      0x1001;  ///< in place of a PCID: guest-physical mappings of a root, VPID 0
 
   std::uint16_t vpid = 0;
   std::uint16_t pcid = 0;
@@ -26,7 +29,18 @@ inline constexpr int kKeySizeShift = 45;
 inline constexpr std::uint64_t kKeyAddressMask = (1ull << 57) - 1;
 
 constexpr std::uint64_t key_page(std::uint64_t address, int shift) { return (address & kKeyAddressMask) >> shift; }
-constexpr std::size_t key_context(std::uint64_t key) { return static_cast<std::size_t>((key >> kKeyContextShift) & 0xffff); }
+/// Bits 56:0 of the first address of the page that a key names; the key says its size.
+constexpr std::uint64_t key_address(std::uint64_t key) {
+  const auto size = static_cast<int>((key >> kKeySizeShift) & 3);
+  return (key & ((1ull << kKeySizeShift) - 1)) << (kPageShift + 9 * size);
+}
+constexpr std::size_t key_context(std::uint64_t key) {
+  return static_cast<std::size_t>((key >> kKeyContextShift) & 0xffff);
+}
+/// The upper key bits of the context of that number.
+constexpr std::uint64_t context_key(std::size_t number) {
+  return kKeyValid | (static_cast<std::uint64_t>(number) << kKeyContextShift);
+}
 
 /// The upper key bits of the three kinds of entries a walk in one State may use.
 struct ContextKeys {
@@ -35,15 +49,14 @@ struct ContextKeys {
   std::uint64_t guest_physical = 0;
 };
 
-/// Numbers contexts in order of first use. A number stays bound to its context until `clear`, which the owner of the caches calls after
-/// flushing them all when `full`.
+/// Numbers contexts in order of first use. A number stays bound to its context until `clear`, which the owner of the
+/// caches calls after flushing them all when `full`.
 class ContextTable {
  public:
   bool full() const { return contexts_.size() + 3 > 0xffff; }
   void clear();
   std::uint64_t key(const Context& context);
   const Context& at(std::uint64_t key) const { return contexts_[key_context(key)]; }
-  const std::vector<Context>& all() const { return contexts_; }
   /// For each number, whether `matches(context)`.
   template <class Matches>
   std::vector<std::uint8_t> select(Matches&& matches) const {

@@ -34,10 +34,10 @@ struct Fault {
   bool user = true;
   // Where it ended.
   FaultKind kind = FaultKind::none;
-  int level = 0;               ///< of the entry that stopped the walk
-  std::uint64_t entry = 0;     ///< that entry
-  Gpa gpa;                     ///< second-stage faults: the address that could not be translated
-  bool table_access = false;   ///< second-stage faults: gpa is of a guest table, not the final address
+  int level = 0;              ///< of the entry that stopped the walk
+  std::uint64_t entry = 0;    ///< that entry
+  Gpa gpa;                    ///< second-stage faults: the address that could not be translated
+  bool table_access = false;  ///< second-stage faults: gpa is of a guest table, not the final address
   // What the processor reports.
   std::uint64_t error_code = 0;     ///< #PF: 32 bits; #NPF: EXITINFO1
   std::uint64_t qualification = 0;  ///< EPT violation
@@ -47,7 +47,8 @@ struct Fault {
     return kind == FaultKind::general_protection ? 13 : 0;
   }
   bool second_stage() const {
-    return kind == FaultKind::ept_violation || kind == FaultKind::ept_misconfiguration || kind == FaultKind::nested_page_fault;
+    return kind == FaultKind::ept_violation || kind == FaultKind::ept_misconfiguration ||
+           kind == FaultKind::nested_page_fault;
   }
 };
 

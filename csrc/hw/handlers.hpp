@@ -11,6 +11,9 @@ namespace vmem::hw {
 
 class Vcpu;
 
+/// Where there is no memory: loads see ones, stores go nowhere.
+inline constexpr Hpa kNoMemory{~std::uint64_t{0}};
+
 /// What became of a fault.
 enum class Outcome : std::uint8_t {
   retry,    ///< the hypervisor fixed it unseen: access again
@@ -23,12 +26,17 @@ enum class Outcome : std::uint8_t {
 /// The hypervisor as silicon knows it: where a VM exit goes.
 class ExitHandler {
  public:
-  /// Any translation fault of the vCPU. Decides whose it is (vmm/dispatch.hpp).
-  virtual Outcome on_fault(Vcpu& vcpu, const Fault& fault) = 0;
-  /// Modes without a hardware second stage: the bytes of the page of `gpa` for an access by the guest kernel; nullptr if the access must be emulated.
+  /// Any translation fault of the vCPU. Decides whose it is (vmm/dispatch.hpp). Outcome::inject: `fault` is what the
+  /// guest sees. Outcome::emulate: its `gpa` is where the access goes.
+  virtual Outcome on_fault(Vcpu& vcpu, Fault& fault) = 0;
+  /// Modes without a hardware second stage: the bytes of the page of `gpa` for an access by the guest kernel; nullptr
+  /// if the access must be emulated.
   virtual std::byte* on_guest_physical(Vcpu& vcpu, Gpa gpa, bool store) = 0;
-  /// A store that must be emulated: to a traced guest table or to no memory at all. `size` is 1 to 8 bytes and does not cross a page.
+  /// A store that must be emulated: to a traced guest table or to no memory at all. It does not cross a
+  /// page.
   virtual void on_emulated_store(Vcpu& vcpu, Gpa gpa, const void* bytes, std::size_t size) = 0;
+  /// The machine address behind an access that was emulated; kNoMemory if nothing is there.
+  virtual Hpa emulated_address(Gpa gpa) = 0;
   /// Intercepted instructions; called only if the VM asked for the exit (Vcpu::Intercepts).
   virtual void on_cr3_write(Vcpu& vcpu, std::uint64_t value) = 0;
   virtual void on_invlpg(Vcpu& vcpu, Gva gva) = 0;

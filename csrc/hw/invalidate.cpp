@@ -14,7 +14,35 @@ void Mmu::drop_page(std::uint64_t va, const ContextKeys& keys) {
   l1_[0].drop_page(va, keys);
   l1_[1].drop_page(va, keys);
   l2_.drop_page(va, keys);
-  forget();
+}
+
+/// The guest's page around `va` in the current context and its globals.
+void Mmu::drop_guest_page(std::uint64_t va) {
+  drop_page(va, silicon_.keys);
+  drop_visible_parts(va);
+}
+
+void Mmu::drop_visible_parts(std::uint64_t va) {
+  const auto visible = [&](std::uint64_t key) {
+    const std::size_t context = key_context(key);
+    return context == key_context(silicon_.keys.own) || context == key_context(silicon_.keys.global);
+  };
+  for (TlbLevel& level : l1_) level.drop_parts(va, visible);
+  l2_.drop_parts(va, visible);
+}
+
+/// The guest's page around `va` in every context that matches.
+template <class Matches>
+void Mmu::drop_guest_page_of(std::uint64_t va, Matches&& matches) {
+  const std::vector<std::uint8_t> selected = contexts_.select(matches);
+  for (std::size_t number = 0; number < selected.size(); ++number) {
+    if (selected[number] == 0) continue;
+    const std::uint64_t key = context_key(number);
+    drop_page(va, {key, key, 0});
+  }
+  const auto chosen = [&](std::uint64_t key) { return selected[key_context(key)] != 0; };
+  for (TlbLevel& level : l1_) level.drop_parts(va, chosen);
+  l2_.drop_parts(va, chosen);
 }
 
 template <class Matches>
@@ -26,22 +54,25 @@ void Mmu::drop_contexts(Matches&& matches) {
   silicon_.psc.drop(selected);
   silicon_.host_psc.drop(selected);
   silicon_.nested_tlb.drop(selected);
-  forget();
+  silicon_.kernel_table = {};
 }
 
 void Mmu::invlpg(Gva gva) {
-  drop_page(gva.value, silicon_.keys);
-  silicon_.psc.drop(contexts_.select([&](const Context& c) { return c == contexts_.at(silicon_.keys.own); }));
+  if (!canonical(gva.value, state().levels())) return;
+  const std::uint16_t pcid = state().pcid(), vpid = state().vpid;
+  const auto own = [&](const Context& c) { return linear(c) && c.vpid == vpid && c.pcid == pcid; };
+  drop_guest_page_of(gva.value, [&](const Context& c) { return own(c) || (global(c) && c.vpid == vpid); });
+  silicon_.psc.drop(contexts_.select(own));
 }
 
 void Mmu::invpcid(InvpcidType type, std::uint16_t pcid, Gva gva) {
   const std::uint16_t vpid = state().vpid;
   switch (type) {
     case InvpcidType::address: {
-      const std::uint64_t root = contexts_.at(silicon_.keys.own).root;
-      const std::uint64_t own = contexts_.key({vpid, pcid, root});
-      drop_page(gva.value, {own, own, 0});
-      silicon_.psc.drop(contexts_.select([&](const Context& c) { return c == Context{vpid, pcid, root}; }));
+      if (!canonical(gva.value, state().levels())) return;  // the instruction faults
+      const auto own = [&](const Context& c) { return linear(c) && c.vpid == vpid && c.pcid == pcid; };
+      drop_guest_page_of(gva.value, own);
+      silicon_.psc.drop(contexts_.select(own));
       return;
     }
     case InvpcidType::single:
@@ -77,7 +108,7 @@ void Mmu::mov_cr4(std::uint64_t value) {
   if ((changed & kCr4Pge) || ((changed & kCr4Pcide) && (old & kCr4Pcide))) {
     drop_contexts([&](const Context& c) { return linear(c) && c.vpid == vpid; });
   } else if ((changed & kCr4Smep) && (value & kCr4Smep)) {
-    drop_contexts([&](const Context& c) { return linear(c) && c.vpid == vpid && c.pcid == pcid; });
+    drop_contexts([&](const Context& c) { return linear(c) && c.vpid == vpid && (c.pcid == pcid || global(c)); });
   } else {
     return;
   }
@@ -88,12 +119,10 @@ bool Mmu::invvpid(InvvpidType type, std::uint16_t vpid, Gva gva) {
   if (vpid == 0 && type != InvvpidType::all) return false;
   switch (type) {
     case InvvpidType::address: {
-      for (const Context& context : contexts_.all()) {
-        if (!linear(context) || context.vpid != vpid) continue;
-        const std::uint64_t key = contexts_.key(context);
-        drop_page(gva.value, {key, key, 0});
-      }
-      silicon_.psc.drop(contexts_.select([&](const Context& c) { return linear(c) && c.vpid == vpid; }));
+      if (!canonical(gva.value, state().levels())) return false;
+      const auto all = [&](const Context& c) { return linear(c) && c.vpid == vpid; };
+      drop_guest_page_of(gva.value, all);
+      silicon_.psc.drop(contexts_.select(all));
       return true;
     }
     case InvvpidType::single:

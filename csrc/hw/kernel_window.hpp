@@ -9,7 +9,8 @@
 
 namespace vmem::hw {
 
-/// Models pinned global mappings: no TLB statistics, but never stale. Whoever takes a frame away or withdraws a right clears it with the TLBs.
+/// Models pinned global mappings: no TLB statistics, but never stale. Whoever takes a frame away or withdraws a right
+/// clears it with the TLBs.
 class KernelWindow {
  public:
   std::byte* find(Gfn gfn, bool store) const {

@@ -1,5 +1,6 @@
 #include "hw/mmu.hpp"
 
+#include <algorithm>
 #include <string>
 
 #include "core/error.hpp"
@@ -7,7 +8,10 @@
 namespace vmem::hw {
 
 Mmu::Mmu(const PhysicalView& memory, const CpuConfig& cpu)
-    : cpu_((cpu.validate(), cpu)), silicon_(memory, cpu), l1_{TlbLevel(cpu.l1d), TlbLevel(cpu.l1i)}, l2_(cpu.l2) {
+    : cpu_((cpu.validate(), cpu)),
+      silicon_(memory, cpu),
+      l1_{TlbLevel(cpu.l1d, &shortcuts_, Side::data), TlbLevel(cpu.l1i, &shortcuts_, Side::instruction)},
+      l2_(cpu.l2) {
   State initial;
   if (cpu.guest_levels == 5) initial.cr4 |= kCr4La57;
   set_state(initial);
@@ -15,16 +19,21 @@ Mmu::Mmu(const PhysicalView& memory, const CpuConfig& cpu)
 
 void Mmu::set_state(const State& state) {
   const std::uint64_t long_mode = kEferLme | kEferLma;
-  if ((state.cr0 & (kCr0Pe | kCr0Pg)) != (kCr0Pe | kCr0Pg) || !(state.cr4 & kCr4Pae) || (state.efer & long_mode) != long_mode)
-    throw ConfigError("only long mode is modelled: CR0.PE, CR0.PG, CR4.PAE, EFER.LME and EFER.LMA must be set (cr0 " + hex(state.cr0) + ", cr4 " + hex(state.cr4) + ", efer " + hex(state.efer) + ")");
+  if ((state.cr0 & (kCr0Pe | kCr0Pg)) != (kCr0Pe | kCr0Pg) || !(state.cr4 & kCr4Pae) ||
+      (state.efer & long_mode) != long_mode)
+    throw ConfigError("only long mode is modelled: CR0.PE, CR0.PG, CR4.PAE, EFER.LME and EFER.LMA must be set (cr0 " +
+                      hex(state.cr0) + ", cr4 " + hex(state.cr4) + ", efer " + hex(state.efer) + ")");
   if (state.cpl > 3) throw ConfigError("cpl is " + std::to_string(state.cpl) + ", accepted is 0 to 3");
   const int host_levels = state.stage2_levels(cpu_.host_levels);
-  if (host_levels != 4 && host_levels != 5) throw ConfigError("EPTP " + hex(state.second_stage_root) + " asks for " + std::to_string(host_levels) + " levels, accepted are 4 and 5 (bits 5:3 = levels - 1)");
+  if (host_levels != 4 && host_levels != 5)
+    throw ConfigError("EPTP " + hex(state.second_stage_root) + " asks for " + std::to_string(host_levels) +
+                      " levels, accepted are 4 and 5 (bits 5:3 = levels - 1)");
   silicon_.state = state;
   silicon_.host_levels = host_levels;
   silicon_.guest_reserved = paging::reserved_bits_x86_64(cpu_.maxphyaddr, state.nxe(), cpu_.one_gib_pages);
-  silicon_.host_reserved = state.second_stage == SecondStageKind::ept ? paging::reserved_bits_ept(cpu_.maxphyaddr, cpu_.one_gib_pages, cpu_.execute_only)
-                                                                      : paging::reserved_bits_x86_64(cpu_.maxphyaddr, true, cpu_.one_gib_pages);
+  silicon_.host_reserved = state.second_stage == SecondStageKind::ept
+                               ? paging::reserved_bits_ept(cpu_.maxphyaddr, cpu_.one_gib_pages, cpu_.execute_only)
+                               : paging::reserved_bits_npt(cpu_.maxphyaddr, cpu_.one_gib_pages);
   permissions_.update(state);
   renew_keys();
 }
@@ -37,6 +46,7 @@ void Mmu::renew_keys() {
     silicon_.psc.drop_all();
     silicon_.host_psc.drop_all();
     silicon_.nested_tlb.drop_all();
+    silicon_.kernel_table = {};
     contexts_.clear();
   }
   const State& state = silicon_.state;
@@ -44,19 +54,19 @@ void Mmu::renew_keys() {
   silicon_.keys.own = contexts_.key({state.vpid, state.pcid(), root});
   silicon_.keys.global = contexts_.key({state.vpid, Context::kGlobal, root});
   silicon_.keys.guest_physical = contexts_.key({0, Context::kGuestPhysical, root});
-  forget();
+  silicon_.kernel_table = {};
+  shortcuts_.clear();
 }
 
 bool Mmu::access(Gva gva, AccessKind kind, TlbEntry& entry, Fault& fault) {
   const auto code = static_cast<std::uint8_t>(kind);
-  count_kinds(&code, 1, 1);
+  count_kinds(&code, 1);
   return look_up(gva.value, kind, entry, fault);
 }
 
 bool Mmu::look_up(std::uint64_t va, AccessKind kind, TlbEntry& entry, Fault& fault) {
   if (!canonical(va, silicon_.state.levels())) [[unlikely]] {
-    const auto code = static_cast<std::uint8_t>(kind);
-    count_kinds(&code, 1, ~0ull);
+    uncount(kind);  // it is counted by whoever calls
     fault = Fault{};
     fault.gva = {va};
     fault.access = kind;
@@ -64,60 +74,69 @@ bool Mmu::look_up(std::uint64_t va, AccessKind kind, TlbEntry& entry, Fault& fau
     fault.kind = FaultKind::general_protection;
     return false;
   }
-  const TlbEntry* hit = l1_[side(kind)].lookup(va, silicon_.keys);
-  if (hit == nullptr) return miss_l1(va, kind, entry, fault);
+  TlbLevel& l1 = l1_[side(kind)];
+  const TlbPlace hit = l1.lookup(va, silicon_.keys);
+  if (!hit) return miss_l1(va, kind, entry, fault);
   entry = *hit;
-  memoize(va, kind, entry);
+  remember(va, kind, hit);
   return ((permissions_[entry.flags] >> static_cast<unsigned>(kind)) & 1) != 0 || judge_hit(va, kind, entry, fault);
 }
 
 bool Mmu::miss_l1(std::uint64_t va, AccessKind kind, TlbEntry& entry, Fault& fault) {
   ++l1_misses_[side(kind)];
-  const TlbEntry* hit = l2_.lookup(va, silicon_.keys);
-  if (hit == nullptr) {
+  const TlbPlace hit = l2_.lookup(va, silicon_.keys);
+  if (!hit) {
     ++silicon_.counters.tlb_misses;
     return walk_and_fill(va, kind, entry, fault);
   }
   ++silicon_.counters.l2_hits;
   entry = *hit;
-  l1_[side(kind)].fill(va, silicon_.keys, entry);
-  memoize(va, kind, entry);
+  fill_l1(va, kind, entry);
   return ((permissions_[entry.flags] >> static_cast<unsigned>(kind)) & 1) != 0 || judge_hit(va, kind, entry, fault);
 }
 
+void Mmu::fill_l1(std::uint64_t va, AccessKind kind, const TlbEntry& entry) {
+  TlbLevel& l1 = l1_[side(kind)];
+  if (const TlbPlace held = l1.fill(va, silicon_.keys, entry)) remember(va, kind, held);
+}
+
 bool Mmu::judge_hit(std::uint64_t va, AccessKind kind, TlbEntry& entry, Fault& fault) {
-  if (kind == AccessKind::store && (permissions_[entry.flags] & PermissionTable::kStoreButClean)) return assist_dirty(va, entry, fault);
+  if (kind == AccessKind::store && (permissions_[entry.flags] & PermissionTable::kStoreButClean))
+    return assist_dirty(va, entry, fault);
   // The entry may be tighter than the tables by now: only the tables can say no.
-  drop_page(va, silicon_.keys);
+  drop_guest_page(va);
   return walk_and_fill(va, kind, entry, fault);
 }
 
 bool Mmu::assist_dirty(std::uint64_t va, TlbEntry& entry, Fault& fault) {
   ++silicon_.counters.dirty_assists;
   if (!translate<Live>(silicon_, {va}, AccessKind::store, entry, fault)) {
-    invalidate_after(fault);
+    drop_page(va, silicon_.keys);
+    drop_rest_after(fault);
     return false;
   }
   const auto set_dirty = [](TlbEntry& held) { held.flags |= kEntryDirty; };
   l1_[0].for_page(va, silicon_.keys, set_dirty);
   l2_.for_page(va, silicon_.keys, set_dirty);
-  forget();
   return true;
 }
 
 bool Mmu::walk_and_fill(std::uint64_t va, AccessKind kind, TlbEntry& entry, Fault& fault) {
   ++silicon_.counters.walks;
   if (!translate<Live>(silicon_, {va}, kind, entry, fault)) {
-    invalidate_after(fault);
+    // The walk followed a miss of this side's L1 and of the L2; only the other side can hold the page.
+    l1_[1 - side(kind)].drop_page(va, silicon_.keys);
+    drop_rest_after(fault);
     return false;
   }
-  l1_[side(kind)].fill(va, silicon_.keys, entry);
+  fill_l1(va, kind, entry);
   l2_.fill(va, silicon_.keys, entry);
-  memoize(va, kind, entry);
   return true;
 }
 
-bool Mmu::retry(Gva gva, AccessKind kind, TlbEntry& entry, Fault& fault) { return walk_and_fill(gva.value, kind, entry, fault); }
+bool Mmu::retry(Gva gva, AccessKind kind, TlbEntry& entry, Fault& fault) {
+  return walk_and_fill(gva.value, kind, entry, fault);
+}
 
 bool Mmu::probe(Gva gva, AccessKind kind, TlbEntry& entry, Fault& fault) {
   if (canonical(gva.value, silicon_.state.levels())) return translate<Pure>(silicon_, gva, kind, entry, fault);
@@ -130,10 +149,10 @@ bool Mmu::probe(Gva gva, AccessKind kind, TlbEntry& entry, Fault& fault) {
 }
 
 bool Mmu::access_guest_physical(Gpa gpa, HostAccess kind, HostMapping& mapping, Fault& fault) {
-  fault = Fault{};
+  if (translate_second_stage<Quiet>(silicon_, gpa, kind, mapping, fault)) return true;
   fault.user = false;
   fault.access = kind == HostAccess::store ? AccessKind::store : AccessKind::load;
-  return translate_second_stage<Quiet>(silicon_, gpa, kind, mapping, fault);
+  return false;
 }
 
 bool Mmu::probe_guest_physical(Gpa gpa, HostMapping& mapping) {
@@ -141,38 +160,38 @@ bool Mmu::probe_guest_physical(Gpa gpa, HostMapping& mapping) {
   return translate_second_stage<Pure>(silicon_, gpa, HostAccess::load, mapping, ignored);
 }
 
-void Mmu::memoize(std::uint64_t va, AccessKind kind, const TlbEntry& entry) {
-  // 4 KiB at a time even in a larger page: the level may hold it fractured.
-  memos_[side(kind)] = {va & ~kPageMask, ~kPageMask, permissions_[entry.flags]};
-}
-
-void Mmu::invalidate_after(const Fault& fault) {
+/// What a fault invalidates besides the TLB entries that translate the address.
+void Mmu::drop_rest_after(const Fault& fault) {
   if (fault.second_stage()) {
     silicon_.nested_tlb.drop_address(fault.gpa.value, silicon_.keys.guest_physical);
     silicon_.host_psc.drop_path(fault.gpa.value, silicon_.keys.guest_physical);
+  } else {
+    drop_visible_parts(fault.gva.value);
   }
-  drop_page(fault.gva.value, silicon_.keys);
   silicon_.psc.drop_path(fault.gva.value, silicon_.keys.own);
 }
 
-void Mmu::count_run(AccessKind kind, std::uint64_t loads, std::uint64_t stores) {
-  if (kind == AccessKind::fetch) {
-    silicon_.counters.fetches += loads;
-  } else {
-    silicon_.counters.loads += loads;
-    silicon_.counters.stores += stores;
+void Mmu::count_kinds(const std::uint8_t* kinds, std::size_t count) {
+  constexpr std::size_t kStretch = 240;  // so that a byte can count it, and sixteen lanes go at once
+  std::uint64_t stores = 0, fetches = 0;
+  for (std::size_t at = 0; at < count; at += kStretch) {
+    const std::size_t stop = std::min(count, at + kStretch);
+    std::uint8_t some_stores = 0, some_fetches = 0;
+    for (std::size_t i = at; i < stop; ++i) {
+      some_stores = static_cast<std::uint8_t>(some_stores + (kinds[i] == static_cast<std::uint8_t>(AccessKind::store)));
+      some_fetches =
+          static_cast<std::uint8_t>(some_fetches + (kinds[i] == static_cast<std::uint8_t>(AccessKind::fetch)));
+    }
+    stores += some_stores;
+    fetches += some_fetches;
   }
+  count_hits(count - stores - fetches, stores, fetches);
 }
 
-void Mmu::count_kinds(const std::uint8_t* kinds, std::size_t count, std::uint64_t sign) {
-  std::uint64_t stores = 0, fetches = 0;
-  for (std::size_t i = 0; i < count; ++i) {
-    stores += kinds[i] == static_cast<std::uint8_t>(AccessKind::store);
-    fetches += kinds[i] == static_cast<std::uint8_t>(AccessKind::fetch);
-  }
-  silicon_.counters.loads += sign * (count - stores - fetches);
-  silicon_.counters.stores += sign * stores;
-  silicon_.counters.fetches += sign * fetches;
+void Mmu::uncount(AccessKind kind) {
+  constexpr std::uint64_t kMinusOne = ~std::uint64_t{0};
+  count_hits(kind == AccessKind::load ? kMinusOne : 0, kind == AccessKind::store ? kMinusOne : 0,
+             kind == AccessKind::fetch ? kMinusOne : 0);
 }
 
 Counters Mmu::counters() const {

@@ -39,17 +39,23 @@ class Mmu {
   bool access_guest_physical(Gpa gpa, HostAccess kind, HostMapping& mapping, Fault& fault);
   bool probe_guest_physical(Gpa gpa, HostMapping& mapping);
 
-  /// `count` accesses in order. `on_fault(i, fault)` serves the fault of access i (its retries included) and returns whether to go on; false stops
-  /// after access i. Every kind must be valid. Returns the number of accesses made. Counters are exact whenever on_fault runs.
+  /// `count` accesses in order. `on_fault(i, fault)` serves the fault of access i (its retries included) and returns
+  /// whether to go on; false stops after access i. Every kind must be valid. Returns the number of accesses made.
+  /// Counters are exact whenever on_fault runs.
   template <class OnFault>
-  std::size_t access_batch(const std::uint64_t* addresses, const std::uint8_t* kinds, std::size_t count, OnFault&& on_fault);
-  /// `loads + stores` references to one page, the first of which is of `kind`, the rest all hits: only if `access` of the first succeeded.
-  void count_run(AccessKind kind, std::uint64_t loads, std::uint64_t stores);
-  /// True if an access of this kind would be a plain hit of the entry used last.
-  bool is_memoized(std::uint64_t va, AccessKind kind) const {
-    const Memo& memo = memos_[static_cast<std::size_t>(kind) >> 1];
-    return (va & memo.mask) == memo.page && ((memo.allowed >> static_cast<unsigned>(kind)) & 1) != 0;
+  std::size_t access_batch(const std::uint64_t* addresses, const std::uint8_t* kinds, std::size_t count,
+                           OnFault&& on_fault);
+  /// References that were all hits: `hit_again` was true.
+  void count_hits(std::uint64_t loads, std::uint64_t stores, std::uint64_t fetches) {
+    silicon_.counters.loads += loads;
+    silicon_.counters.stores += stores;
+    silicon_.counters.fetches += fetches;
   }
+  /// Makes an access that is quickly seen to be a first-level hit with nothing else to do, but leaves counting to the
+  /// caller; false: nothing was done.
+  bool hit_again(std::uint64_t va, AccessKind kind) { return shortcuts_.touch(va, kind); }
+  /// The same for the first reference of a run.
+  bool hit_another(std::uint64_t va, AccessKind kind) { return shortcuts_.touch_another(va, kind); }
 
   // Invalidations (SDM vol. 3, 4.10.4 and 28.3.3), as tabulated in docs/design/mmu.md.
   void invlpg(Gva gva);
@@ -72,60 +78,68 @@ class Mmu {
   /// Calls `use(context, va_page, entry)` for each valid entry of every TLB level; for invariant checks.
   template <class Use>
   void for_each_tlb_entry(Use&& use) const {
-    for (const TlbLevel* level : {&l1_[0], &l1_[1], &l2_}) level->for_each([&](std::uint64_t key, const TlbEntry& entry) { use(contexts_.at(key), key & ((1ull << kKeySizeShift) - 1), entry); });
+    for (const TlbLevel* level : {&l1_.front(), &l1_.back(), &l2_})
+      level->for_each([&](std::uint64_t key, const TlbEntry& entry) {
+        use(contexts_.at(key), key & ((1ull << kKeySizeShift) - 1), entry);
+      });
   }
 
  private:
-  struct Memo {  ///< the entry of the last access of one side: still the most recently touched of its level
-    std::uint64_t page = 1;
-    std::uint64_t mask = ~0ull << kPageShift;  // nothing equals page 1 under this mask
-    std::uint8_t allowed = 0;
-  };
-
-  static std::size_t side(AccessKind kind) { return kind == AccessKind::fetch ? 1 : 0; }
+  static std::size_t side(AccessKind kind) { return static_cast<std::size_t>(side_of(kind)); }
   bool look_up(std::uint64_t va, AccessKind kind, TlbEntry& entry, Fault& fault);
   bool miss_l1(std::uint64_t va, AccessKind kind, TlbEntry& entry, Fault& fault);
   bool judge_hit(std::uint64_t va, AccessKind kind, TlbEntry& entry, Fault& fault);
   bool assist_dirty(std::uint64_t va, TlbEntry& entry, Fault& fault);
   bool walk_and_fill(std::uint64_t va, AccessKind kind, TlbEntry& entry, Fault& fault);
-  void invalidate_after(const Fault& fault);
-  void memoize(std::uint64_t va, AccessKind kind, const TlbEntry& entry);
-  void forget() { memos_[0] = memos_[1] = Memo{}; }
+  void drop_rest_after(const Fault& fault);
+  void fill_l1(std::uint64_t va, AccessKind kind, const TlbEntry& entry);
+  void remember(std::uint64_t va, AccessKind kind, TlbPlace place) {
+    shortcuts_.remember(va, side_of(kind), place, permissions_[place->flags]);
+  }
   void drop_page(std::uint64_t va, const ContextKeys& keys);
+  void drop_guest_page(std::uint64_t va);
+  void drop_visible_parts(std::uint64_t va);
+  template <class Matches>
+  void drop_guest_page_of(std::uint64_t va, Matches&& matches);
   template <class Matches>
   void drop_contexts(Matches&& matches);
   void renew_keys();
-  void count_kinds(const std::uint8_t* kinds, std::size_t count, std::uint64_t sign);
+  void count_kinds(const std::uint8_t* kinds, std::size_t count);
+  void uncount(AccessKind kind);
 
   CpuConfig cpu_;
   Silicon silicon_;
   ContextTable contexts_;
   PermissionTable permissions_;
+  Shortcuts shortcuts_;
   std::array<TlbLevel, 2> l1_;  ///< data, instruction
   TlbLevel l2_;
-  std::array<Memo, 2> memos_;
   std::array<std::uint64_t, 2> l1_misses_{};
 };
 
 template <class OnFault>
-std::size_t Mmu::access_batch(const std::uint64_t* addresses, const std::uint8_t* kinds, std::size_t count, OnFault&& on_fault) {
-  constexpr std::size_t kBlock = 4096;  // kinds are counted a block ahead, which vectorises
+std::size_t Mmu::access_batch(const std::uint64_t* addresses, const std::uint8_t* kinds, std::size_t count,
+                              OnFault&& on_fault) {
+  constexpr std::size_t kBlock = 4096;  // kinds are counted a stretch at a time, which vectorises
   TlbEntry entry;
   Fault fault;
-  for (std::size_t start = 0; start < count; start += kBlock) {
-    const std::size_t end = start + kBlock < count ? start + kBlock : count;
-    count_kinds(kinds + start, end - start, 1);
-    for (std::size_t i = start; i < end; ++i) {
-      const auto kind = static_cast<AccessKind>(kinds[i]);
-      if (is_memoized(addresses[i], kind)) [[likely]] continue;
-      if (look_up(addresses[i], kind, entry, fault)) [[likely]] continue;
-      count_kinds(kinds + i + 1, end - i - 1, ~0ull);
-      const bool go_on = on_fault(i, fault);
-      if (!go_on) return i + 1;
-      count_kinds(kinds + i + 1, end - i - 1, 1);
+  std::size_t counted = 0;
+  for (std::size_t i = 0;; ++i) {
+    const std::size_t stop = count - counted < kBlock ? count : counted + kBlock;
+    while (i < stop && hit_again(addresses[i], static_cast<AccessKind>(kinds[i]))) ++i;
+    if (i == stop) {
+      count_kinds(kinds + counted, stop - counted);
+      counted = stop;
+      if (stop == count) return count;
+      --i;
+      continue;
     }
+    if (look_up(addresses[i], static_cast<AccessKind>(kinds[i]), entry, fault)) [[likely]]
+      continue;
+    count_kinds(kinds + counted, i + 1 - counted);
+    counted = i + 1;
+    if (!on_fault(i, fault)) return i + 1;
   }
-  return count;
 }
 
 }  // namespace vmem::hw

@@ -6,7 +6,10 @@ namespace {
 bool rights_allow(const State& state, paging::Rights rights, AccessKind access) {
   const bool user_page = (rights & paging::kUser) != 0;
   if (state.user() && !user_page) return false;
-  if (access == AccessKind::fetch) return (rights & paging::kExecute) != 0 && (state.user() || !user_page || !state.has(kCr4Smep));
+  if (access == AccessKind::fetch) {
+    const bool executable = (rights & paging::kExecute) != 0 || !state.nxe();
+    return executable && (state.user() || !user_page || !state.has(kCr4Smep));
+  }
   if (!state.user() && user_page && state.has(kCr4Smap) && !state.ac) return false;
   if (access == AccessKind::load) return true;
   return (rights & paging::kWrite) != 0 || (!state.user() && !state.wp());
@@ -23,10 +26,11 @@ bool key_allows(const State& state, paging::Rights rights, unsigned key, AccessK
 }  // namespace
 
 EntryFlags entry_flags(paging::Rights guest, bool dirty, paging::Rights host, unsigned key) {
-  return static_cast<EntryFlags>((guest & paging::kWrite ? kEntryWrite : 0) | (guest & paging::kUser ? kEntryUser : 0) |
-                                 (guest & paging::kExecute ? kEntryExecute : 0) | (dirty ? kEntryDirty : 0) |
-                                 (host & paging::kRead ? kEntryHostRead : 0) | (host & paging::kWrite ? kEntryHostWrite : 0) |
-                                 (host & paging::kExecute ? kEntryHostExecute : 0) | static_cast<int>(key << kEntryKeyShift));
+  return static_cast<EntryFlags>(
+      (guest & paging::kWrite ? kEntryWrite : 0) | (guest & paging::kUser ? kEntryUser : 0) |
+      (guest & paging::kExecute ? kEntryExecute : 0) | (dirty ? kEntryDirty : 0) |
+      (host & paging::kRead ? kEntryHostRead : 0) | (host & paging::kWrite ? kEntryHostWrite : 0) |
+      (host & paging::kExecute ? kEntryHostExecute : 0) | static_cast<int>(key << kEntryKeyShift));
 }
 
 GuestCheck check_guest(const State& state, paging::Rights rights, unsigned key, AccessKind access) {
@@ -36,14 +40,18 @@ GuestCheck check_guest(const State& state, paging::Rights rights, unsigned key, 
 
 void PermissionTable::update(const State& state) {
   for (std::size_t flags = 0; flags < kEntryFlagValues; ++flags) {
-    const auto rights = static_cast<paging::Rights>(paging::kRead | (flags & kEntryWrite ? paging::kWrite : 0) | (flags & kEntryUser ? paging::kUser : 0) |
+    const auto rights = static_cast<paging::Rights>(paging::kRead | (flags & kEntryWrite ? paging::kWrite : 0) |
+                                                    (flags & kEntryUser ? paging::kUser : 0) |
                                                     (flags & kEntryExecute ? paging::kExecute : 0));
     const auto key = static_cast<unsigned>(flags >> kEntryKeyShift);
-    const auto allows = [&](AccessKind access, EntryFlags host) { return (flags & host) != 0 && check_guest(state, rights, key, access).allowed; };
+    const auto allows = [&](AccessKind access, EntryFlags host) {
+      return (flags & host) != 0 && check_guest(state, rights, key, access).allowed;
+    };
     std::uint8_t allowed = 0;
     if (allows(AccessKind::load, kEntryHostRead)) allowed |= access_bit(AccessKind::load);
     if (allows(AccessKind::fetch, kEntryHostExecute)) allowed |= access_bit(AccessKind::fetch);
-    if (allows(AccessKind::store, kEntryHostWrite)) allowed |= flags & kEntryDirty ? access_bit(AccessKind::store) : kStoreButClean;
+    if (allows(AccessKind::store, kEntryHostWrite))
+      allowed |= flags & kEntryDirty ? access_bit(AccessKind::store) : kStoreButClean;
     allowed_[flags] = allowed;
   }
 }

@@ -45,6 +45,8 @@ class PermissionTable {
   std::array<std::uint8_t, kEntryFlagValues> allowed_{};
 };
 
-constexpr std::uint8_t access_bit(AccessKind access) { return static_cast<std::uint8_t>(1u << static_cast<unsigned>(access)); }
+constexpr std::uint8_t access_bit(AccessKind access) {
+  return static_cast<std::uint8_t>(1u << static_cast<unsigned>(access));
+}
 
 }  // namespace vmem::hw

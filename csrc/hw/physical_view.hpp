@@ -7,8 +7,9 @@
 
 namespace vmem::hw {
 
-/// A stretch of bytes that a walker reads entries from. An address outside it reads as all ones and ignores writes, as a bus without a device does.
-/// Frames that hold tables have been written by whoever made the tables, so entry updates here mark nothing.
+/// A stretch of bytes that a walker reads entries from. An address outside it reads as all ones and ignores writes, as
+/// a bus without a device does. Frames that hold tables have been written by whoever made the tables, so entry updates
+/// here mark nothing.
 struct PhysicalView {
   std::byte* base = nullptr;
   std::uint64_t size = 0;  ///< a multiple of 4 KiB

@@ -17,7 +17,7 @@ struct PscEntry {
   std::uint64_t table = 0;      ///< where the walker reads it: a combined mapping holds the host address
   std::uint64_t table_gpa = 0;  ///< the same table as the entry names it
   paging::Rights rights = 0;
-  bool table_writable = true;   ///< second stage without A/D: may the walker set bits in that table
+  paging::Rights table_rights = paging::kAllRights;  ///< what the second stage permits in that table
 };
 
 /// One cache for each level 5 … 2 of one dimension. Never reads memory.
@@ -41,11 +41,13 @@ class PagingStructureCaches {
     }
     return nullptr;
   }
+  /// Precondition: this level holds nothing for `address`. So it is for every entry a walk reads: the walk would have
+  /// started below it.
   void fill(int level, std::uint64_t address, std::uint64_t context, const PscEntry& entry) {
     auto& cache = levels_[static_cast<std::size_t>(level)];
     if (!cache) return;
     const std::uint64_t page = key_page(address, paging::level_shift(level));
-    cache->insert(context | page, page, entry);
+    cache->assign(cache->choose(page), context | page, entry);
   }
   /// Drops what would be used for one address in one context.
   void drop_path(std::uint64_t address, std::uint64_t context) {
@@ -71,7 +73,8 @@ class PagingStructureCaches {
     for (std::size_t level = 2; level < levels_.size(); ++level) {
       if (!levels_[level]) continue;
       for (Cache::Slot slot = 0; slot < levels_[level]->entries(); ++slot)
-        if (levels_[level]->key(slot) != 0) use(static_cast<int>(level), levels_[level]->key(slot), (*levels_[level])[slot]);
+        if (levels_[level]->key(slot) != 0)
+          use(static_cast<int>(level), levels_[level]->key(slot), (*levels_[level])[slot]);
     }
   }
 

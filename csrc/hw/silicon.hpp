@@ -11,6 +11,7 @@
 #include "hw/physical_view.hpp"
 #include "hw/psc.hpp"
 #include "hw/state.hpp"
+#include "hw/walk.hpp"
 #include "paging/reserved.hpp"
 
 namespace vmem::hw {
@@ -18,9 +19,17 @@ namespace vmem::hw {
 /// Whose tables a one-dimensional walk reads; decides only which counter its references go to.
 enum class LinearTables : std::uint8_t { guest, hypervisor };
 
+/// The second-stage table that the guest kernel's last access to guest-physical memory ended in. Dropped with the
+/// paging-structure caches.
+struct KernelTable {
+  std::uint64_t region = ~0ull;  ///< gPA >> 21
+  Cursor cursor;                 ///< at level 1
+};
+
 /// The walker's surroundings. `state` and what follows from it change together, in Mmu::set_state.
 struct Silicon {
-  Silicon(const PhysicalView& view, const CpuConfig& cpu) : memory(view), psc(cpu.psc), host_psc(cpu.host_psc), nested_tlb(cpu.nested_tlb) {}
+  Silicon(const PhysicalView& view, const CpuConfig& cpu)
+      : memory(view), psc(cpu.psc), host_psc(cpu.host_psc), nested_tlb(cpu.nested_tlb) {}
 
   PhysicalView memory;
   State state;
@@ -32,6 +41,7 @@ struct Silicon {
   PagingStructureCaches psc;
   PagingStructureCaches host_psc;
   NestedTlb nested_tlb;
+  KernelTable kernel_table;
   Counters counters;
 };
 
@@ -39,15 +49,15 @@ struct Silicon {
 
 /// A processor's walk: caches, counters, accessed and dirty bits.
 struct Live {
-  static constexpr bool kCaches = true, kCounts = true, kMarks = true;
+  static constexpr bool kCaches = true, kCounts = true, kMarks = true, kKernel = false;
 };
-/// As if through pinned global pages: accessed and dirty bits only.
+/// As if through pinned global pages: accessed and dirty bits only, from the table used last.
 struct Quiet {
-  static constexpr bool kCaches = false, kCounts = false, kMarks = true;
+  static constexpr bool kCaches = false, kCounts = false, kMarks = true, kKernel = true;
 };
 /// Looks only.
 struct Pure {
-  static constexpr bool kCaches = false, kCounts = false, kMarks = false;
+  static constexpr bool kCaches = false, kCounts = false, kMarks = false, kKernel = false;
 };
 
 }  // namespace vmem::hw

@@ -46,7 +46,8 @@ struct State {
   std::uint64_t stage2_root() const { return second_stage_root & 0x000f'ffff'ffff'f000ull; }
   /// The walker writes accessed and dirty bits of the second stage, and treats accesses to guest tables as writes.
   bool stage2_accessed_dirty() const {
-    return second_stage == SecondStageKind::npt || (second_stage == SecondStageKind::ept && (second_stage_root & kEptpAccessedDirty) != 0);
+    return second_stage == SecondStageKind::npt ||
+           (second_stage == SecondStageKind::ept && (second_stage_root & kEptpAccessedDirty) != 0);
   }
   int stage2_levels(int npt_levels) const {
     return second_stage == SecondStageKind::ept ? static_cast<int>((second_stage_root >> 3) & 7) + 1 : npt_levels;

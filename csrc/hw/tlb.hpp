@@ -6,62 +6,70 @@
 #include <vector>
 
 #include "core/address.hpp"
-#include "hw/assoc_cache.hpp"
 #include "hw/context.hpp"
 #include "hw/cpu_config.hpp"
-#include "hw/permission.hpp"
+#include "hw/shortcuts.hpp"
+#include "hw/tlb_entry.hpp"
 
 namespace vmem::hw {
 
-struct TlbEntry {
-  std::uint64_t base = 0;  ///< physical address of the page
-  EntryFlags flags = 0;
-  PageSize size = PageSize::k4K;
-  bool global = false;
-
-  std::uint64_t physical(std::uint64_t va) const { return base | (va & (page_bytes(size) - 1)); }
-};
-
-/// Caches leaf translations. Never walks, and knows no rights: the Mmu composes. Page sizes without an array are fractured
-/// (docs/design/mmu.md, "Filling a level").
+/// Caches leaf translations. Never walks, and knows no rights: the Mmu composes. Page sizes without an array are
+/// fractured (docs/design/mmu.md, "Filling a level").
 class TlbLevel {
  public:
-  explicit TlbLevel(const std::vector<TlbConfig>& config);
+  /// `shortcuts`, of the first level only, is told of every entry that goes; it outlives the level.
+  explicit TlbLevel(const std::vector<TlbConfig>& config, Shortcuts* shortcuts = nullptr, Side side = Side::data);
 
-  /// The entry for `va`, touched; nullptr on a miss. The pointer is valid until the level changes.
-  TlbEntry* lookup(std::uint64_t va, const ContextKeys& keys) {
-    TlbEntry* found = nullptr;
-    visit(va, keys, [&](Array& array, Array::Slot slot) {
+  /// The place of the entry for `va`, touched; none on a miss. Valid until the level changes.
+  TlbPlace lookup(std::uint64_t va, const ContextKeys& keys) {
+    TlbPlace found;
+    visit(va, keys, [&](TlbArray& array, TlbArray::Slot slot) {
       array.touch(slot);
-      found = &array[slot];
+      found = {&array, slot};
       return true;
     });
     return found;
   }
-  /// Calls `use(entry)` for every entry that translates `va`, touching none.
+  /// Calls `use(entry)`, which may change what it permits, for every entry that translates `va`, touching none.
   template <class Use>
   void for_page(std::uint64_t va, const ContextKeys& keys, Use&& use) {
-    visit(va, keys, [&](Array& array, Array::Slot slot) {
+    visit(va, keys, [&](TlbArray& array, TlbArray::Slot slot) {
       use(array[slot]);
+      if (shortcuts_ != nullptr) shortcuts_->forget(va, side_, PageSize::k4K);
       return false;
     });
   }
-  void fill(std::uint64_t va, const ContextKeys& keys, const TlbEntry& entry);
+  /// Precondition: no entry of this level translates `va` under these keys. So it is whenever a fill follows a miss or
+  /// a fault.
+  /// Returns where it is held; none if the level has no array for it.
+  TlbPlace fill(std::uint64_t va, const ContextKeys& keys, const TlbEntry& entry);
   /// Drops every entry that translates `va` under the given keys.
   void drop_page(std::uint64_t va, const ContextKeys& keys);
+  /// Drops every entry of a context that `matches(key)` and of the guest's page around `va`, if that page is held in
+  /// parts. The entries that translate `va` itself may be kept: they are `drop_page`'s.
+  template <class Matches>
+  void drop_parts(std::uint64_t va, Matches&& matches) {
+    if (parts_[parts_line(va, PageSize::k2M)] == 0 && parts_[parts_line(va, PageSize::k1G)] == 0) return;
+    for (TlbArray& array : arrays_)
+      for (TlbArray::Slot slot = 0; slot < array.entries(); ++slot) {
+        const std::uint64_t key = array.key(slot);
+        if (key == 0 || !array[slot].is_part() || !matches(key)) continue;
+        const int shift = page_shift(array[slot].guest_size);
+        if (key_page(key_address(key), shift) == key_page(va, shift)) erase(array, slot);
+      }
+  }
   /// Drops the entries whose context number is selected.
   void drop(const std::vector<std::uint8_t>& contexts);
   void drop_all();
   /// Calls `use(key, entry)` for every valid entry.
   template <class Use>
   void for_each(Use&& use) const {
-    for (const Array& array : arrays_)
-      for (Array::Slot slot = 0; slot < array.entries(); ++slot)
+    for (const TlbArray& array : arrays_)
+      for (TlbArray::Slot slot = 0; slot < array.entries(); ++slot)
         if (array.key(slot) != 0) use(array.key(slot), array[slot]);
   }
 
  private:
-  using Array = AssocCache<TlbEntry>;
   static constexpr int kNoArray = -1;
 
   /// Offers every matching slot to `take`, by page size; stops when it returns true.
@@ -69,22 +77,36 @@ class TlbLevel {
   void visit(std::uint64_t va, const ContextKeys& keys, Take&& take) {
     for (std::size_t size = 0; size < kPageSizes; ++size) {
       if (population_[size] == 0) continue;
-      Array& array = arrays_[static_cast<std::size_t>(array_of_[size])];
+      TlbArray& array = arrays_[static_cast<std::size_t>(array_of_[size])];
       const std::uint64_t page = key_page(va, kPageShift + 9 * static_cast<int>(size));
       const std::uint64_t low = page | (static_cast<std::uint64_t>(size) << kKeySizeShift);
-      const Array::Slot slot = array.find(keys.own | low, page);
-      if (slot != Array::kMiss && take(array, slot)) return;
+      const TlbArray::Slot slot = array.find(keys.own | low, page);
+      if (slot != TlbArray::kMiss && take(array, slot)) return;
       if (globals_ == 0) continue;
-      const Array::Slot global = array.find(keys.global | low, page);
-      if (global != Array::kMiss && take(array, global)) return;
+      const TlbArray::Slot global = array.find(keys.global | low, page);
+      if (global != TlbArray::kMiss && take(array, global)) return;
     }
   }
-  void forget(std::uint64_t key, bool global);
+  void forget(const TlbArray& array, TlbArray::Slot slot);
+  void erase(TlbArray& array, TlbArray::Slot slot) {
+    forget(array, slot);
+    array.erase(slot);
+  }
 
-  std::vector<Array> arrays_;
+  static constexpr std::size_t kPartsLines = 64;
+  static std::size_t parts_line(std::uint64_t va, PageSize guest_size) {
+    return static_cast<std::size_t>(key_page(va, page_shift(guest_size)) * 2 + (guest_size == PageSize::k1G ? 1 : 0)) %
+           kPartsLines;
+  }
+
+  std::vector<TlbArray> arrays_;
   std::array<int, kPageSizes> array_of_{kNoArray, kNoArray, kNoArray};
   std::array<std::uint32_t, kPageSizes> population_{};  ///< valid entries by page size: an empty size is not probed
   std::uint32_t globals_ = 0;
+  /// Entries that are parts of a guest's page, by a few bits of its number: dropping a page that is not here is quick.
+  std::array<std::uint32_t, kPartsLines> parts_{};
+  Shortcuts* shortcuts_;
+  Side side_;
 };
 
 }  // namespace vmem::hw

@@ -8,7 +8,8 @@
 namespace vmem::hw {
 namespace {
 
-/// What a load from no memory at all sees, and what a hypervisor that lets the guest read an unbacked page of nothing gives it.
+/// What a load from no memory at all sees, and what a hypervisor that lets the guest read an unbacked page of nothing
+/// gives it.
 const std::array<std::byte, kPageSize>& all_ones() {
   static const auto page = [] {
     std::array<std::byte, kPageSize> bytes;
@@ -23,30 +24,43 @@ constexpr int kMaxServes = 1000;
 
 }  // namespace
 
-Vcpu::Served Vcpu::serve(Fault& fault, TlbEntry& entry) {
+Vcpu::Served Vcpu::serve(Fault& fault, Hpa& at) {
+  TlbEntry entry;
   for (int attempt = 0; attempt < kMaxServes; ++attempt) {
     switch (hypervisor_->on_fault(*this, fault)) {
-      case Outcome::retry: break;
+      case Outcome::retry:
+        break;
       case Outcome::inject:
         switch (kernel_->on_page_fault(*this, fault)) {
-          case TrapResult::resolved: break;
-          case TrapResult::signal: return Served::signal;
-          case TrapResult::killed: return Served::stopped;
+          case TrapResult::resolved:
+            break;
+          case TrapResult::signal:
+            return Served::signal;
+          case TrapResult::killed:
+            return Served::stopped;
         }
         break;
-      case Outcome::emulate: return Served::done;
-      case Outcome::stall: break;  // the hypervisor has accounted the wait; the access is made again
-      case Outcome::kill: return Served::stopped;
+      case Outcome::emulate:
+        at = hypervisor_->emulated_address(fault.gpa);
+        return Served::done;
+      case Outcome::stall:
+        break;  // the hypervisor has accounted the wait; the access is made again
+      case Outcome::kill:
+        return Served::stopped;
     }
-    if (mmu_.retry(fault.gva, fault.access, entry, fault)) return Served::done;
+    if (mmu_.retry(fault.gva, fault.access, entry, fault)) {
+      at = machine_address(entry.physical(fault.gva.value));
+      return Served::done;
+    }
   }
-  throw InvariantError("the access to gVA " + hex(fault.gva.value) + " faulted " + std::to_string(kMaxServes) + " times in a row although each fault was said to be served");
+  throw InvariantError("the access to gVA " + hex(fault.gva.value) + " faulted " + std::to_string(kMaxServes) +
+                       " times in a row although each fault was said to be served");
 }
 
 bool Vcpu::access(Gva gva, AccessKind kind, Hpa& at) {
   TlbEntry entry;
   Fault fault;
-  if (!mmu_.access(gva, kind, entry, fault) && serve(fault, entry) != Served::done) return false;
+  if (!mmu_.access(gva, kind, entry, fault)) return serve(fault, at) == Served::done;
   at = machine_address(entry.physical(gva.value));
   return true;
 }
@@ -54,8 +68,8 @@ bool Vcpu::access(Gva gva, AccessKind kind, Hpa& at) {
 BatchResult Vcpu::access_batch(const std::uint64_t* addresses, const std::uint8_t* kinds, std::size_t count) {
   BatchResult result;
   result.done = mmu_.access_batch(addresses, kinds, count, [&](std::size_t i, Fault& fault) {
-    TlbEntry entry;
-    const Served served = serve(fault, entry);
+    Hpa at;
+    const Served served = serve(fault, at);
     if (served == Served::signal && result.signals++ == 0) result.first_signal = {addresses[i]};
     result.stopped = served == Served::stopped;
     return !result.stopped;
@@ -65,36 +79,27 @@ BatchResult Vcpu::access_batch(const std::uint64_t* addresses, const std::uint8_
 
 BatchResult Vcpu::access_run(Gva gva, AccessKind kind, std::uint64_t loads, std::uint64_t stores) {
   BatchResult result;
-  std::uint64_t left = loads + stores;
-  while (left > 0) {
-    const bool first_is_store = kind == AccessKind::store && stores > 0;
-    TlbEntry entry;
-    Fault fault;
-    Served served = Served::done;
-    if (!mmu_.is_memoized(gva.value, kind)) {
-      if (!mmu_.access(gva, kind, entry, fault)) served = serve(fault, entry);
-      --(first_is_store ? stores : loads);
-      --left;
-      ++result.done;
-    }
-    if (served == Served::done) {
-      // A load-first run may hold no stores: they could hit a clean entry, so they start a run of their own.
-      const std::uint64_t counted_stores = kind == AccessKind::store ? stores : 0;
-      mmu_.count_run(kind, loads, counted_stores);
-      result.done += loads + counted_stores;
-      left -= loads + counted_stores;
-      loads = 0;
-      stores -= counted_stores;
-      kind = AccessKind::store;
+  const AccessKind other = kind == AccessKind::store ? AccessKind::load : AccessKind::store;
+  while (loads + stores > 0) {
+    if ((kind == AccessKind::store ? stores : loads) == 0) kind = other;
+    std::uint64_t& left = kind == AccessKind::store ? stores : loads;
+    if (mmu_.hit_again(gva.value, kind)) {
+      mmu_.count_hits(kind == AccessKind::load ? left : 0, kind == AccessKind::store ? left : 0,
+                      kind == AccessKind::fetch ? left : 0);
+      result.done += left;
+      left = 0;
       continue;
     }
-    if (served == Served::stopped) {
-      result.stopped = true;
-      return result;
-    }
-    if (result.signals++ == 0) result.first_signal = gva;
-    if (kind == AccessKind::load && loads == 0) kind = AccessKind::store;
-    if (kind == AccessKind::store && stores == 0 && left > 0) kind = AccessKind::load;
+    --left;
+    ++result.done;
+    TlbEntry entry;
+    Fault fault;
+    if (mmu_.access(gva, kind, entry, fault)) continue;
+    Hpa at;
+    const Served served = serve(fault, at);
+    if (served == Served::signal && result.signals++ == 0) result.first_signal = gva;
+    result.stopped = served == Served::stopped;
+    if (result.stopped) return result;
   }
   return result;
 }
@@ -109,7 +114,8 @@ bool Vcpu::probe(Gva gva, AccessKind kind, Hpa& at) {
 
 std::byte* Vcpu::reach(Gpa at, bool store) {
   std::byte* page = resolve(at, store);
-  if (page == nullptr) return store ? nullptr : const_cast<std::byte*>(all_ones().data());  // a load never writes through it
+  if (page == nullptr)
+    return store ? nullptr : const_cast<std::byte*>(all_ones().data());  // a load never writes through it
   if (store) memory_.mark_written(frame_of(page));
   window_cache_.fill(at.frame(), store, page);
   return page;
@@ -126,7 +132,9 @@ std::byte* Vcpu::resolve_through_second_stage(Gpa at, bool store) {
   while (!mmu_.access_guest_physical(at, store ? HostAccess::store : HostAccess::load, mapping, fault)) {
     const Outcome outcome = hypervisor_->on_fault(*this, fault);
     if (outcome == Outcome::emulate) return nullptr;
-    if (outcome == Outcome::kill) throw OutOfMemory("the guest kernel touched guest-physical " + hex(at.value) + " and the host has no memory left for it");
+    if (outcome == Outcome::kill)
+      throw OutOfMemory("the guest kernel touched guest-physical " + hex(at.value) +
+                        " and the host has no memory left for it");
   }
   return memory_.data() + align_down(mapping.physical(at.value), kPageSize);
 }

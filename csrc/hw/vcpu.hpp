@@ -14,10 +14,10 @@ namespace vmem::hw {
 
 /// How a batch of accesses ended.
 struct BatchResult {
-  std::size_t done = 0;            ///< accesses made or given up
-  std::uint64_t signals = 0;       ///< given up: SIGSEGV
-  Gva first_signal;                ///< address of the first one
-  bool stopped = false;            ///< the process or the VM cannot go on
+  std::size_t done = 0;       ///< accesses made or given up
+  std::uint64_t signals = 0;  ///< given up: SIGSEGV
+  Gva first_signal;           ///< address of the first one
+  bool stopped = false;       ///< the process or the VM cannot go on
 };
 
 /// Instructions of the guest that exit to the hypervisor.
@@ -26,12 +26,14 @@ struct Intercepts {
   bool invlpg = false;
 };
 
-/// One vCPU. The guest kernel reaches memory and hypervisor only through this class, and the hypervisor is reached only by `ExitHandler`.
+/// One vCPU. The guest kernel reaches memory and hypervisor only through this class, and the hypervisor is reached only
+/// by `ExitHandler`.
 class Vcpu {
  public:
-  /// The Mmu's physical addresses index the `bytes` bytes of machine memory from `window`: all of it, or a native machine's own part.
+  /// The Mmu's physical addresses index the `bytes` bytes of machine memory from `window`: all of it, or a native
+  /// machine's own part.
   Vcpu(int id, memory::PhysicalMemory& memory, Hpa window, std::uint64_t bytes, const CpuConfig& cpu)
-      : id_(id), memory_(memory), window_(window), mmu_({memory.data() + window.value, bytes}, cpu) {}
+      : id_(id), memory_(memory), window_(window), bytes_(bytes), mmu_({memory.data() + window.value, bytes}, cpu) {}
 
   int id() const { return id_; }
   Mmu& mmu() { return mmu_; }
@@ -46,11 +48,14 @@ class Vcpu {
 
   // --- user mode ---
 
-  /// One access; served faults included. True: `at` is where it went (machine address). False: SIGSEGV or the end of the process.
+  /// One access; served faults included. True: `at` is where it went (machine address, or
+  /// kNoMemory). False: SIGSEGV or the end of
+  /// the process.
   bool access(Gva gva, AccessKind kind, Hpa& at);
   /// `kinds` must be valid (AccessKind). Stops early only when the process or the VM cannot go on.
   BatchResult access_batch(const std::uint64_t* addresses, const std::uint8_t* kinds, std::size_t count);
-  /// One run: the first reference is of `kind`, then the rest, all to the page of `gva`.
+  /// References to the page of `gva`: the first of `kind`, then the rest of that kind, then the others. `loads` are
+  /// fetches if `kind` is fetch.
   BatchResult access_run(Gva gva, AccessKind kind, std::uint64_t loads, std::uint64_t stores);
   bool probe(Gva gva, AccessKind kind, Hpa& at);
 
@@ -60,15 +65,18 @@ class Vcpu {
   T load(Gpa at) {
     T value;
     const std::byte* page = window_cache_.find(at.frame(), false);
-    if (page == nullptr) [[unlikely]] page = reach(at, false);
+    if (page == nullptr) [[unlikely]]
+      page = reach(at, false);
     std::memcpy(&value, page + at.offset(), sizeof value);
     return value;
   }
   template <class T>
   void store(Gpa at, T value) {
     std::byte* page = window_cache_.find(at.frame(), true);
-    if (page == nullptr) [[unlikely]] page = reach(at, true);
-    if (page == nullptr) [[unlikely]] return hypervisor_->on_emulated_store(*this, at, &value, sizeof value);
+    if (page == nullptr) [[unlikely]]
+      page = reach(at, true);
+    if (page == nullptr) [[unlikely]]
+      return hypervisor_->on_emulated_store(*this, at, &value, sizeof value);
     std::memcpy(page + at.offset(), &value, sizeof value);
   }
   /// `bytes` bytes from `at`, page by page. Zeroing a page that was never written reaches it but leaves it unwritten.
@@ -89,17 +97,22 @@ class Vcpu {
 
  private:
   enum class Served : std::uint8_t { done, signal, stopped };
-  Served serve(Fault& fault, TlbEntry& entry);
-  Hpa machine_address(std::uint64_t pa) const { return {window_.value + pa}; }
-  /// The page of `at`, after whatever exits it takes, kept in the kernel window. nullptr: a store that must be emulated.
+  /// `at` is where the access went, if done.
+  Served serve(Fault& fault, Hpa& at);
+  Hpa machine_address(std::uint64_t pa) const { return pa < bytes_ ? Hpa{window_.value + pa} : kNoMemory; }
+  /// The page of `at`, after whatever exits it takes, kept in the kernel window. nullptr: a store that must be
+  /// emulated.
   std::byte* reach(Gpa at, bool store);
   std::byte* resolve(Gpa at, bool store);
   std::byte* resolve_through_second_stage(Gpa at, bool store);
-  std::uint64_t frame_of(const std::byte* page) const { return static_cast<std::uint64_t>(page - memory_.data()) >> kPageShift; }
+  std::uint64_t frame_of(const std::byte* page) const {
+    return static_cast<std::uint64_t>(page - memory_.data()) >> kPageShift;
+  }
 
   int id_;
   memory::PhysicalMemory& memory_;
   Hpa window_;
+  std::uint64_t bytes_;  ///< physical addresses end here
   Mmu mmu_;
   ExitHandler* hypervisor_ = nullptr;
   TrapHandler* kernel_ = nullptr;

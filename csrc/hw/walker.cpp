@@ -13,22 +13,37 @@ using paging::Rights;
 Rights needed_right(HostAccess access) {
   switch (access) {
     case HostAccess::load:
-    case HostAccess::table_read: return paging::kRead;
-    case HostAccess::store: return paging::kWrite;
-    case HostAccess::table_update: return paging::kRead | paging::kWrite;
-    case HostAccess::fetch: return paging::kExecute;
+    case HostAccess::table_read:
+      return paging::kRead;
+    case HostAccess::store:
+    case HostAccess::table_mark:
+      return paging::kWrite;
+    case HostAccess::table_update:
+      return paging::kRead | paging::kWrite;
+    case HostAccess::fetch:
+      return paging::kExecute;
   }
   return 0;
 }
 
-constexpr bool is_table(HostAccess access) { return access == HostAccess::table_read || access == HostAccess::table_update; }
-constexpr bool is_write(HostAccess access) { return access == HostAccess::store || access == HostAccess::table_update; }
+constexpr bool is_table(HostAccess access) {
+  return access == HostAccess::table_read || access == HostAccess::table_update || access == HostAccess::table_mark;
+}
+constexpr bool is_read(HostAccess access) {
+  return access == HostAccess::load || access == HostAccess::table_read || access == HostAccess::table_update;
+}
+constexpr bool is_write(HostAccess access) {
+  return access == HostAccess::store || access == HostAccess::table_update || access == HostAccess::table_mark;
+}
 
 HostAccess host_access(AccessKind access) {
   switch (access) {
-    case AccessKind::load: return HostAccess::load;
-    case AccessKind::store: return HostAccess::store;
-    case AccessKind::fetch: return HostAccess::fetch;
+    case AccessKind::load:
+      return HostAccess::load;
+    case AccessKind::store:
+      return HostAccess::store;
+    case AccessKind::fetch:
+      return HostAccess::fetch;
   }
   return HostAccess::load;
 }
@@ -36,10 +51,11 @@ HostAccess host_access(AccessKind access) {
 /// SDM vol. 3, table 28-7 (exit qualification for EPT violations).
 std::uint64_t violation_qualification(HostAccess access, Rights rights) {
   std::uint64_t bits = 1ull << 7;
-  if (access == HostAccess::load || is_table(access)) bits |= 1u << 0;
+  if (is_read(access)) bits |= 1u << 0;
   if (is_write(access)) bits |= 1u << 1;
   if (access == HostAccess::fetch) bits |= 1u << 2;
-  bits |= (rights & paging::kRead ? 1u << 3 : 0) | (rights & paging::kWrite ? 1u << 4 : 0) | (rights & paging::kExecute ? 1u << 5 : 0);
+  bits |= (rights & paging::kRead ? 1u << 3 : 0) | (rights & paging::kWrite ? 1u << 4 : 0) |
+          (rights & paging::kExecute ? 1u << 5 : 0);
   return bits | (is_table(access) ? 0 : 1u << 8);
 }
 
@@ -69,37 +85,51 @@ struct HostDimension {
     return true;
   }
   bool descend(std::uint64_t gpa, std::uint64_t next, Cursor& cursor) {
-    if constexpr (Effect::kCaches) silicon.host_psc.fill(cursor.level, gpa, silicon.keys.guest_physical, {next, next, cursor.rights, true});
+    if constexpr (Effect::kCaches)
+      silicon.host_psc.fill(cursor.level, gpa, silicon.keys.guest_physical, {next, next, cursor.rights});
     cursor.table = cursor.table_gpa = next;
     --cursor.level;
     return true;
   }
 };
 
+void report_second_stage_fault(const State& state, Gpa gpa, HostAccess access, const WalkEnd& end, Fault& fault) {
+  const bool is_npt = state.second_stage == SecondStageKind::npt;
+  const bool misconfigured = end.reason == WalkEnd::Reason::reserved;
+  fault = Fault{};
+  fault.kind = is_npt          ? FaultKind::nested_page_fault
+               : misconfigured ? FaultKind::ept_misconfiguration
+                               : FaultKind::ept_violation;
+  fault.gpa = gpa;
+  fault.table_access = is_table(access);
+  fault.level = end.level;
+  fault.entry = end.entry;
+  fault.error_code = is_npt ? npf_error_code(access, end.reason) : 0;
+  fault.qualification = is_npt || misconfigured ? 0 : violation_qualification(access, end.rights);
+}
+
 template <const Format& kFormat, class Effect>
 bool walk_second_stage(Silicon& silicon, Gpa gpa, HostAccess access, HostMapping& mapping, Fault& fault) {
-  Cursor cursor{silicon.state.stage2_root(), silicon.state.stage2_root(), silicon.host_levels, paging::kAllRights, true};
+  if (silicon.host_levels == 4 && (gpa.value >> 48) != 0) [[unlikely]] {  // SDM vol. 3, 29.3.3.2
+    report_second_stage_fault(silicon.state, gpa, access, {WalkEnd::Reason::not_present}, fault);
+    return false;
+  }
+  Cursor cursor{silicon.state.stage2_root(), silicon.state.stage2_root(), silicon.host_levels};
   if constexpr (Effect::kCaches) {
     int level = 0;
     if (const PscEntry* cached = silicon.host_psc.lookup(gpa.value, silicon.keys.guest_physical, cursor.level, level)) {
       ++silicon.counters.psc_hits;
-      cursor = {cached->table, cached->table_gpa, level - 1, cached->rights, true};
+      cursor = {cached->table, cached->table_gpa, level - 1, cached->rights};
     }
   }
+  if (Effect::kKernel && silicon.kernel_table.region == gpa.value >> 21) cursor = silicon.kernel_table.cursor;
   const bool marks = silicon.state.stage2_accessed_dirty();
   HostDimension<kFormat, Effect> dimension{silicon, marks};
   const WalkEnd end = walk<kFormat>(dimension, gpa.value, cursor);
-  const Rights needed = static_cast<Rights>(needed_right(access) | paging::kUser);
+  if (Effect::kKernel && cursor.level == 1) silicon.kernel_table = {gpa.value >> 21, cursor};
+  const auto needed = static_cast<Rights>(needed_right(access) | paging::kUser);
   if (end.reason != WalkEnd::Reason::leaf || (end.rights & needed) != needed) {
-    const bool is_npt = silicon.state.second_stage == SecondStageKind::npt;
-    const bool misconfigured = end.reason == WalkEnd::Reason::reserved;
-    fault.kind = is_npt ? FaultKind::nested_page_fault : misconfigured ? FaultKind::ept_misconfiguration : FaultKind::ept_violation;
-    fault.gpa = gpa;
-    fault.table_access = is_table(access);
-    fault.level = end.level;
-    fault.entry = end.entry;
-    fault.error_code = is_npt ? npf_error_code(access, end.reason) : 0;
-    fault.qualification = is_npt || misconfigured ? 0 : violation_qualification(access, end.rights);
+    report_second_stage_fault(silicon.state, gpa, access, end, fault);
     return false;
   }
   std::uint64_t entry = end.entry;
@@ -117,7 +147,9 @@ struct LinearDimension {
   Silicon& silicon;
 
   std::uint64_t read(std::uint64_t at) {
-    if constexpr (Effect::kCounts) ++(silicon.linear_tables == LinearTables::guest ? silicon.counters.walk_refs_guest : silicon.counters.walk_refs_host);
+    if constexpr (Effect::kCounts)
+      ++(silicon.linear_tables == LinearTables::guest ? silicon.counters.walk_refs_guest
+                                                      : silicon.counters.walk_refs_host);
     return silicon.memory.load(at);
   }
   const paging::ReservedBits& reserved() const { return silicon.guest_reserved; }
@@ -126,7 +158,7 @@ struct LinearDimension {
     return true;
   }
   bool descend(std::uint64_t va, std::uint64_t next, Cursor& cursor) {
-    if constexpr (Effect::kCaches) silicon.psc.fill(cursor.level, va, silicon.keys.own, {next, next, cursor.rights, true});
+    if constexpr (Effect::kCaches) silicon.psc.fill(cursor.level, va, silicon.keys.own, {next, next, cursor.rights});
     cursor.table = cursor.table_gpa = next;
     --cursor.level;
     return true;
@@ -146,44 +178,51 @@ struct GuestDimension {
   }
   const paging::ReservedBits& reserved() const { return silicon.guest_reserved; }
   bool mark_used(std::uint64_t at, std::uint64_t entry, const Cursor& cursor) {
-    return !Effect::kMarks || (entry & paging::x86_64.accessed) || set_bits(at, entry | paging::x86_64.accessed, cursor);
+    return (entry & paging::x86_64.accessed) || set_bits(at, entry | paging::x86_64.accessed, cursor);
   }
   /// With second-stage A/D off the write permission of the table is needed only now.
   bool set_bits(std::uint64_t at, std::uint64_t entry, const Cursor& cursor) {
-    if (!host_marks && !cursor.table_writable) {
-      fault.kind = FaultKind::ept_violation;
-      fault.gpa = {cursor.table_gpa | (at & kPageMask)};
-      fault.table_access = true;
-      fault.level = 1;
-      fault.qualification = (1u << 1) | (1u << 3) | (1u << 7);
+    if (!host_marks && !(cursor.table_rights & paging::kWrite)) {
+      const Gpa entry_gpa{cursor.table_gpa | (at & kPageMask)};
+      report_second_stage_fault(silicon.state, entry_gpa, HostAccess::table_mark, {.rights = cursor.table_rights},
+                                fault);
       return false;
     }
-    silicon.memory.store(at, entry);
+    if constexpr (Effect::kMarks) silicon.memory.store(at, entry);
     return true;
   }
-  bool enter(std::uint64_t table_gpa, Cursor& cursor) {
+  /// Moves the cursor to the table of `level` at `table_gpa`. What is translated, and reported if that fails, is the
+  /// address of the entry that will be read.
+  bool enter(std::uint64_t table_gpa, std::uint64_t va, int level, Cursor& cursor) {
     HostMapping mapping;
-    if (!translate_second_stage<Effect>(silicon, {table_gpa}, host_marks ? HostAccess::table_update : HostAccess::table_read, mapping, fault)) return false;
+    const Gpa entry_gpa{table_gpa + 8ull * paging::table_index(va, level)};
+    if (!translate_second_stage<Effect>(silicon, entry_gpa,
+                                        host_marks ? HostAccess::table_update : HostAccess::table_read, mapping, fault))
+      return false;
     cursor.table = mapping.physical(table_gpa);
     cursor.table_gpa = table_gpa;
-    cursor.table_writable = (mapping.rights & paging::kWrite) != 0;
+    cursor.table_rights = mapping.rights;
+    cursor.level = level;
     return true;
   }
   bool descend(std::uint64_t va, std::uint64_t next, Cursor& cursor) {
-    if (!enter(next, cursor)) return false;
+    const int level = cursor.level;
+    if (!enter(next, va, level - 1, cursor)) return false;
     if constexpr (Effect::kCaches)
-      silicon.psc.fill(cursor.level, va, silicon.keys.own, {cursor.table, cursor.table_gpa, cursor.rights, cursor.table_writable});
-    --cursor.level;
+      silicon.psc.fill(level, va, silicon.keys.own,
+                       {cursor.table, cursor.table_gpa, cursor.rights, cursor.table_rights});
     return true;
   }
 };
 
-void report_page_fault(const State& state, const WalkEnd& end, bool protection, bool key_violation, Fault& fault) {
+void report_page_fault(const State& state, const WalkEnd& end, AccessKind access, bool protection, bool key_violation,
+                       Fault& fault) {
+  fault = Fault{};
   fault.kind = FaultKind::page_fault;
   fault.level = end.level;
   fault.entry = end.entry;
-  fault.error_code = (state.user() ? kPfUser : 0) | (fault.access == AccessKind::store ? kPfWrite : 0);
-  if (fault.access == AccessKind::fetch && (state.nxe() || state.has(kCr4Smep))) fault.error_code |= kPfFetch;
+  fault.error_code = (state.user() ? kPfUser : 0) | (access == AccessKind::store ? kPfWrite : 0);
+  if (access == AccessKind::fetch && (state.nxe() || state.has(kCr4Smep))) fault.error_code |= kPfFetch;
   if (protection || end.reason == WalkEnd::Reason::reserved) fault.error_code |= kPfPresent;
   if (end.reason == WalkEnd::Reason::reserved) fault.error_code |= kPfReserved;
   if (key_violation) fault.error_code |= kPfKey;
@@ -193,12 +232,12 @@ void report_page_fault(const State& state, const WalkEnd& end, bool protection, 
 template <class Effect>
 bool start_from_cache(Silicon& silicon, std::uint64_t va, Cursor& cursor) {
   const State& state = silicon.state;
-  cursor = {state.cr3_root(), state.cr3_root(), state.levels(), paging::kAllRights, true};
+  cursor = {state.cr3_root(), state.cr3_root(), state.levels()};
   if constexpr (Effect::kCaches) {
     int level = 0;
     if (const PscEntry* cached = silicon.psc.lookup(va, silicon.keys.own, cursor.level, level)) {
       ++silicon.counters.psc_hits;
-      cursor = {cached->table, cached->table_gpa, level - 1, cached->rights, cached->table_writable};
+      cursor = {cached->table, cached->table_gpa, level - 1, cached->rights, cached->table_rights};
       return true;
     }
   }
@@ -206,21 +245,8 @@ bool start_from_cache(Silicon& silicon, std::uint64_t va, Cursor& cursor) {
 }
 
 /// The entry's new value once the access has happened.
-template <class Effect>
 std::uint64_t used_leaf(std::uint64_t entry, AccessKind access) {
-  if constexpr (!Effect::kMarks) return entry;
   return entry | paging::x86_64.accessed | (access == AccessKind::store ? paging::x86_64.dirty : 0);
-}
-
-/// Judges the guest's leaf.
-bool leaf_allows(const Silicon& silicon, const WalkEnd& end, Fault& fault) {
-  if (end.reason != WalkEnd::Reason::leaf) {
-    report_page_fault(silicon.state, end, false, false, fault);
-    return false;
-  }
-  const GuestCheck check = check_guest(silicon.state, end.rights, paging::protection_key(end.entry), fault.access);
-  if (!check.allowed) report_page_fault(silicon.state, end, true, check.key_violation, fault);
-  return check.allowed;
 }
 
 template <class Effect>
@@ -229,13 +255,14 @@ bool translate_linear(Silicon& silicon, Gva gva, AccessKind access, TlbEntry& en
   start_from_cache<Effect>(silicon, gva.value, cursor);
   LinearDimension<Effect> dimension{silicon};
   const WalkEnd end = walk<paging::x86_64>(dimension, gva.value, cursor);
-  if (!leaf_allows(silicon, end, fault)) return false;
-  const std::uint64_t leaf = used_leaf<Effect>(end.entry, access);
-  if (leaf != end.entry) silicon.memory.store(end.at, leaf);
+  if (!judge_leaf(silicon.state, end, access, fault)) return false;
+  const std::uint64_t leaf = used_leaf(end.entry, access);
+  if (Effect::kMarks && leaf != end.entry) silicon.memory.store(end.at, leaf);
 
-  entry.size = leaf_page_size(end.level);
+  entry.size = entry.guest_size = leaf_page_size(end.level);
   entry.base = paging::x86_64.target(leaf, end.level);
-  entry.flags = entry_flags(end.rights, (leaf & paging::x86_64.dirty) != 0, paging::kAllRights, paging::protection_key(leaf));
+  entry.flags =
+      entry_flags(end.rights, (leaf & paging::x86_64.dirty) != 0, paging::kAllRights, paging::protection_key(leaf));
   entry.global = (leaf & paging::x86_64.global) != 0 && silicon.state.has(kCr4Pge);
   return true;
 }
@@ -245,11 +272,13 @@ bool translate_nested(Silicon& silicon, Gva gva, AccessKind access, TlbEntry& en
   const bool host_marks = silicon.state.stage2_accessed_dirty();
   GuestDimension<Effect> dimension{silicon, fault, host_marks};
   Cursor cursor;
-  if (!start_from_cache<Effect>(silicon, gva.value, cursor) && !dimension.enter(cursor.table_gpa, cursor)) return false;
+  if (!start_from_cache<Effect>(silicon, gva.value, cursor) &&
+      !dimension.enter(cursor.table_gpa, gva.value, cursor.level, cursor))
+    return false;
   const WalkEnd end = walk<paging::x86_64>(dimension, gva.value, cursor);
   if (end.reason == WalkEnd::Reason::table_unreachable || end.reason == WalkEnd::Reason::table_read_only) return false;
-  if (!leaf_allows(silicon, end, fault)) return false;
-  const std::uint64_t leaf = used_leaf<Effect>(end.entry, access);
+  if (!judge_leaf(silicon.state, end, access, fault)) return false;
+  const std::uint64_t leaf = used_leaf(end.entry, access);
   if (leaf != end.entry && !dimension.set_bits(end.at, leaf, cursor)) return false;
 
   const PageSize guest_size = leaf_page_size(end.level);
@@ -258,6 +287,7 @@ bool translate_nested(Silicon& silicon, Gva gva, AccessKind access, TlbEntry& en
   if (!translate_second_stage<Effect>(silicon, gpa, host_access(access), mapping, fault)) return false;
 
   entry.size = std::min(guest_size, mapping.size);
+  entry.guest_size = guest_size;
   entry.base = align_down(mapping.physical(gpa.value), page_bytes(entry.size));
   const bool dirty = (leaf & paging::x86_64.dirty) != 0 && (!host_marks || mapping.dirty);
   entry.flags = entry_flags(end.rights, dirty, mapping.rights, paging::protection_key(leaf));
@@ -267,21 +297,34 @@ bool translate_nested(Silicon& silicon, Gva gva, AccessKind access, TlbEntry& en
 
 }  // namespace
 
+bool judge_leaf(const State& state, const WalkEnd& end, AccessKind access, Fault& fault) {
+  if (end.reason != WalkEnd::Reason::leaf) {
+    report_page_fault(state, end, access, false, false, fault);
+    return false;
+  }
+  const GuestCheck check = check_guest(state, end.rights, paging::protection_key(end.entry), access);
+  if (!check.allowed) report_page_fault(state, end, access, true, check.key_violation, fault);
+  return check.allowed;
+}
+
 template <class Effect>
 bool translate_second_stage(Silicon& silicon, Gpa gpa, HostAccess access, HostMapping& mapping, Fault& fault) {
   const std::uint64_t context = silicon.keys.guest_physical;
   if constexpr (Effect::kCaches) {
     const Rights needed = needed_right(access);
     const bool needs_dirty = is_write(access) && silicon.state.stage2_accessed_dirty();
-    const auto suits = [&](const HostMapping& held) { return (held.rights & needed) == needed && (held.dirty || !needs_dirty); };
+    const auto suits = [&](const HostMapping& held) {
+      return (held.rights & needed) == needed && (held.dirty || !needs_dirty);
+    };
     if (const HostMapping* held = silicon.nested_tlb.lookup(gpa.value, context, suits)) {
       ++silicon.counters.nested_tlb_hits;
       mapping = *held;
       return true;
     }
   }
-  const bool found = silicon.state.second_stage == SecondStageKind::ept ? walk_second_stage<paging::ept, Effect>(silicon, gpa, access, mapping, fault)
-                                                                         : walk_second_stage<paging::x86_64, Effect>(silicon, gpa, access, mapping, fault);
+  const bool found = silicon.state.second_stage == SecondStageKind::ept
+                         ? walk_second_stage<paging::ept, Effect>(silicon, gpa, access, mapping, fault)
+                         : walk_second_stage<paging::x86_64, Effect>(silicon, gpa, access, mapping, fault);
   if constexpr (Effect::kCaches)
     if (found) silicon.nested_tlb.fill(gpa.value, context, mapping);
   return found;
@@ -289,12 +332,14 @@ bool translate_second_stage(Silicon& silicon, Gpa gpa, HostAccess access, HostMa
 
 template <class Effect>
 bool translate(Silicon& silicon, Gva gva, AccessKind access, TlbEntry& entry, Fault& fault) {
-  fault = Fault{};
+  const bool found = silicon.state.second_stage == SecondStageKind::none
+                         ? translate_linear<Effect>(silicon, gva, access, entry, fault)
+                         : translate_nested<Effect>(silicon, gva, access, entry, fault);
+  if (found) return true;
   fault.gva = gva;
   fault.access = access;
   fault.user = silicon.state.user();
-  return silicon.state.second_stage == SecondStageKind::none ? translate_linear<Effect>(silicon, gva, access, entry, fault)
-                                                             : translate_nested<Effect>(silicon, gva, access, entry, fault);
+  return false;
 }
 
 template bool translate_second_stage<Quiet>(Silicon&, Gpa, HostAccess, HostMapping&, Fault&);

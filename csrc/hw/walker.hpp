@@ -7,6 +7,7 @@
 #include "hw/fault.hpp"
 #include "hw/silicon.hpp"
 #include "hw/tlb.hpp"
+#include "hw/walk.hpp"
 
 namespace vmem::hw {
 
@@ -17,9 +18,15 @@ enum class HostAccess : std::uint8_t {
   fetch,
   table_read,    ///< a guest table, second-stage A/D off
   table_update,  ///< a guest table with second-stage A/D on: counts as a write (SDM vol. 3, 29.3.3.2)
+  table_mark,    ///< setting A or D in a guest table, second-stage A/D off
 };
 
-/// gPA → hPA. On failure `fault` has kind, gpa, level, entry, error code or qualification; who asked (gva, access) is the caller's to fill in.
+/// Whether the end of a walk of x86-64 tables lets the access pass by the guest's rules. If not, `fault` gets
+/// everything but who asked.
+bool judge_leaf(const State& state, const WalkEnd& end, AccessKind access, Fault& fault);
+
+/// gPA → hPA. On failure `fault` has kind, gpa, level, entry, error code or qualification; who asked (gva, access) is
+/// the caller's to fill in.
 template <class Effect>
 bool translate_second_stage(Silicon& silicon, Gpa gpa, HostAccess access, HostMapping& mapping, Fault& fault);
 

@@ -92,7 +92,9 @@ void Buddy::free(Hfn head, int order) {
   frames_[head] = Frame{};
   while (order < kMaxOrder) {
     const Hfn buddy{head.value ^ (1ull << order)};
-    if (buddy.value + (1ull << order) > frames_.size() || frames_[buddy].use != FrameUse::free || frames_[buddy].order != order) break;
+    if (buddy.value + (1ull << order) > frames_.size() || frames_[buddy].use != FrameUse::free ||
+        frames_[buddy].order != order)
+      break;
     remove(buddy, order);
     frames_[buddy] = Frame{};
     head = std::min(head, buddy);
@@ -105,10 +107,11 @@ void Buddy::split(Hfn head, int to) {
   const Frame whole = frames_[head];
   for (std::uint64_t at = 0; at < 1ull << whole.order; at += 1ull << to) {
     Frame& part = frames_[head + at];
+    const std::uint32_t rmap = part.rmap;  // each frame of a block has a chain of its own
     part = whole;
+    part.rmap = rmap;
     part.gfn = static_cast<std::uint32_t>(whole.gfn + at);
     part.order = static_cast<std::uint8_t>(to);
-    if (at != 0) part.rmap = 0;
   }
 }
 
@@ -124,7 +127,8 @@ std::optional<Hfn> Buddy::allocate_range(std::uint64_t count, int align_order) {
     at += 1ull << frame.order;
     if (at < start + count) continue;
     for (std::uint64_t taken = start; taken < start + count;) {
-      const int order = std::min({std::countr_zero(taken), static_cast<int>(std::bit_width(start + count - taken)) - 1, kMaxOrder});
+      const int order =
+          std::min({std::countr_zero(taken), static_cast<int>(std::bit_width(start + count - taken)) - 1, kMaxOrder});
       allocate_at(Hfn{taken}, order);
       taken += 1ull << order;
     }
@@ -143,16 +147,24 @@ void Buddy::check() const {
   std::uint64_t counted = 0;
   for (int order = 0; order <= kMaxOrder; ++order) {
     std::uint64_t blocks = 0;
-    for (std::uint32_t at = heads_[static_cast<std::size_t>(order)], previous = 0; at != 0; previous = at, at = frames_[Hfn{at}].next) {
+    for (std::uint32_t at = heads_[static_cast<std::size_t>(order)], previous = 0; at != 0;
+         previous = at, at = frames_[Hfn{at}].next) {
       const Frame& frame = frames_[Hfn{at}];
-      if (frame.use != FrameUse::free || frame.order != order || frame.previous != previous || (at & ((1ull << order) - 1)) != 0)
-        throw InvariantError("host buddy: block " + hex(at) + " in the list of order " + std::to_string(order) + " is not a free head of that order");
+      if (frame.use != FrameUse::free || frame.order != order || frame.previous != previous ||
+          (at & ((1ull << order) - 1)) != 0)
+        throw InvariantError("host buddy: block " + hex(at) + " in the list of order " + std::to_string(order) +
+                             " is not a free head of that order");
       ++blocks;
     }
-    if (blocks != blocks_[static_cast<std::size_t>(order)]) throw InvariantError("host buddy: order " + std::to_string(order) + " counts " + std::to_string(blocks_[static_cast<std::size_t>(order)]) + " blocks, its list holds " + std::to_string(blocks));
+    if (blocks != blocks_[static_cast<std::size_t>(order)])
+      throw InvariantError("host buddy: order " + std::to_string(order) + " counts " +
+                           std::to_string(blocks_[static_cast<std::size_t>(order)]) + " blocks, its list holds " +
+                           std::to_string(blocks));
     counted += blocks << order;
   }
-  if (counted != free_frames_) throw InvariantError("host buddy: " + std::to_string(free_frames_) + " frames counted free, lists hold " + std::to_string(counted));
+  if (counted != free_frames_)
+    throw InvariantError("host buddy: " + std::to_string(free_frames_) + " frames counted free, lists hold " +
+                         std::to_string(counted));
 }
 
 }  // namespace vmem::memory

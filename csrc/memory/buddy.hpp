@@ -10,8 +10,8 @@
 
 namespace vmem::memory {
 
-/// Invariant: every free block is the head of one list, of its order; no two free buddies of the same order below the largest coexist.
-/// Does not know bytes: scrubbing is the caller's (machine_memory.hpp).
+/// Invariant: every free block is the head of one list, of its order; no two free buddies of the same order below the
+/// largest coexist. Does not know bytes: scrubbing is the caller's (machine_memory.hpp).
 class Buddy {
  public:
   static constexpr int kMaxOrder = 18;  ///< 1 GiB
@@ -25,7 +25,8 @@ class Buddy {
   bool allocate_at(Hfn hfn, int order);
   /// Frees a block that was allocated, or part of one that `split` has cut.
   void free(Hfn head, int order);
-  /// Turns an allocated block into 2^(order - to) blocks of order `to`, each with the head's use, owner and consecutive gfns.
+  /// Turns an allocated block into 2^(order - to) blocks of order `to`, each with the head's use, owner and consecutive
+  /// gfns.
   void split(Hfn head, int to);
   /// A run of `count` free frames aligned to 2^align_order, searched from low addresses; nothing when there is none.
   std::optional<Hfn> allocate_range(std::uint64_t count, int align_order);

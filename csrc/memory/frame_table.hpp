@@ -15,10 +15,11 @@ inline constexpr std::uint16_t kNoOwner = 0xffff;
 
 /// One machine frame. Of a block of 2^order frames only the first, the head, carries its fields.
 struct Frame {
-  std::uint32_t next = 0;   ///< links of the free list the block is in; hPFN 0 is never allocated and ends a list
+  std::uint32_t next = 0;  ///< links of the free list the block is in; hPFN 0 is never allocated and ends a list
   std::uint32_t previous = 0;
-  std::uint32_t gfn = 0;    ///< use == guest: where the owner's second stage maps it
-  std::uint32_t rmap = 0;   ///< head of the chain of further entries that map it (vmm/rmap.hpp); 0: none
+  std::uint32_t gfn = 0;  ///< use == guest: where the owner's second stage maps it
+  std::uint32_t rmap =
+      0;  ///< chain of the shadow entries that map it (vmm/shadow/reverse_map.hpp); every frame has its own
   std::uint16_t owner = 0;  ///< use == guest, table: id of the VM
   FrameUse use = FrameUse::none;
   std::uint8_t order = 0;

@@ -16,7 +16,8 @@ class LazyMapping {
 
   std::byte* data() const { return data_; }
   std::uint64_t size() const { return size_; }
-  /// Gives [offset, offset + bytes) back to the operating system; it reads as zeros afterwards. Both multiples of 4 KiB.
+  /// Gives [offset, offset + bytes) back to the operating system; it reads as zeros afterwards. Both multiples of 4
+  /// KiB.
   void release(std::uint64_t offset, std::uint64_t bytes);
 
  private:

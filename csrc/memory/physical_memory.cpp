@@ -11,12 +11,14 @@ namespace {
 
 std::uint64_t checked_size(std::uint64_t bytes) {
   if (bytes == 0 || (bytes & kPageMask) != 0 || bytes > (1ull << 44))
-    throw ConfigError("memory size " + std::to_string(bytes) + " bytes: accepted is a positive multiple of 4096 up to 16 TiB");
+    throw ConfigError("memory size " + std::to_string(bytes) +
+                      " bytes: accepted is a positive multiple of 4096 up to 16 TiB");
   return bytes;
 }
 
 [[noreturn]] void outside(std::uint64_t pa, std::uint64_t length, std::uint64_t size) {
-  throw ConfigError("physical address " + hex(pa) + " + " + std::to_string(length) + " bytes lies outside the memory of " + hex(size) + " bytes");
+  throw ConfigError("physical address " + hex(pa) + " + " + std::to_string(length) +
+                    " bytes lies outside the memory of " + hex(size) + " bytes");
 }
 
 }  // namespace
@@ -32,7 +34,8 @@ void PhysicalMemory::read(std::uint64_t pa, std::span<std::byte> out) const {
 void PhysicalMemory::write(std::uint64_t pa, std::span<const std::byte> bytes) {
   if (!contains(pa, bytes.size())) outside(pa, bytes.size(), size());
   if (bytes.empty()) return;
-  for (std::uint64_t frame = pa >> kPageShift; frame <= (pa + bytes.size() - 1) >> kPageShift; ++frame) mark_written(frame);
+  for (std::uint64_t frame = pa >> kPageShift; frame <= (pa + bytes.size() - 1) >> kPageShift; ++frame)
+    mark_written(frame);
   std::memcpy(data() + pa, bytes.data(), bytes.size());
 }
 
@@ -46,7 +49,8 @@ std::uint64_t PhysicalMemory::scrub(std::uint64_t first_frame, std::uint64_t cou
       continue;
     }
     std::uint64_t run = 0;  // one madvise for each run of written frames
-    for (; frame + run < end && is_written(frame + run); ++run) written_words()[(frame + run) >> 6] &= ~(1ull << ((frame + run) & 63));
+    for (; frame + run < end && is_written(frame + run); ++run)
+      written_words()[(frame + run) >> 6] &= ~(1ull << ((frame + run) & 63));
     bytes_.release(frame << kPageShift, run << kPageShift);
     scrubbed += run;
     frame += run;

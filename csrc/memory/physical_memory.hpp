@@ -9,8 +9,9 @@
 
 namespace vmem::memory {
 
-/// Physical memory as real bytes, zero until written. Knows which frames were ever written, so that freeing the others costs nothing and a
-/// freed frame never shows what its previous owner wrote. Who owns a frame is not its business (frame_table.hpp).
+/// Physical memory as real bytes, zero until written. Knows which frames were ever written, so that freeing the others
+/// costs nothing and a freed frame never shows what its previous owner wrote. Who owns a frame is not its business
+/// (frame_table.hpp).
 class PhysicalMemory {
  public:
   /// `bytes`: a positive multiple of 4 KiB, at most 2^52; otherwise ConfigError.
@@ -40,7 +41,8 @@ class PhysicalMemory {
   /// Everything that writes bytes of a frame marks it first. A frame once marked stays so until it is scrubbed.
   void mark_written(std::uint64_t frame) { written_words()[frame >> 6] |= 1ull << (frame & 63); }
   bool is_written(std::uint64_t frame) const { return ((written_words()[frame >> 6] >> (frame & 63)) & 1) != 0; }
-  /// Makes the frames read as zeros again and gives their memory back to the operating system. Returns how many had been written.
+  /// Makes the frames read as zeros again and gives their memory back to the operating system. Returns how many had
+  /// been written.
   std::uint64_t scrub(std::uint64_t first_frame, std::uint64_t count);
 
  private:

@@ -29,17 +29,17 @@ constexpr unsigned table_index(std::uint64_t address, int level) {
 }
 
 struct Format {
-  std::uint64_t present;     ///< the entry is present if any of these bits is set
-  std::uint64_t read;        ///< 0: readable whenever present
+  std::uint64_t present;  ///< the entry is present if any of these bits is set
+  std::uint64_t read;     ///< 0: readable whenever present
   std::uint64_t write;
   std::uint64_t execute;     ///< 0: executable unless no_execute
   std::uint64_t no_execute;  ///< 0: none
   std::uint64_t user;        ///< 0: no privilege in this format
   std::uint64_t accessed;
   std::uint64_t dirty;
-  std::uint64_t global;      ///< 0: none
-  std::uint64_t leaf;        ///< marks a leaf above level 1, up to kMaxLeafLevel
-  std::uint64_t address;     ///< bits 51:12
+  std::uint64_t global;                 ///< 0: none
+  std::uint64_t leaf;                   ///< marks a leaf above level 1, up to kMaxLeafLevel
+  std::uint64_t address;                ///< bits 51:12
   std::uint64_t low_reserved_in_table;  ///< reserved in an entry that points to a table, besides address bits
 
   constexpr bool is_present(std::uint64_t entry) const { return (entry & present) != 0; }
@@ -66,16 +66,32 @@ struct Format {
 inline constexpr std::uint64_t kAddressBits = 0x000f'ffff'ffff'f000ull;
 
 /// Intel SDM vol. 3, 4.5 (tables 4-15 to 4-20). Also the format of NPT (AMD APM vol. 2, 15.25.5).
-inline constexpr Format x86_64{
-    .present = 1ull << 0, .read = 0, .write = 1ull << 1, .execute = 0, .no_execute = 1ull << 63, .user = 1ull << 2,
-    .accessed = 1ull << 5, .dirty = 1ull << 6, .global = 1ull << 8, .leaf = 1ull << 7, .address = kAddressBits,
-    .low_reserved_in_table = 0};
+inline constexpr Format x86_64{.present = 1ull << 0,
+                               .read = 0,
+                               .write = 1ull << 1,
+                               .execute = 0,
+                               .no_execute = 1ull << 63,
+                               .user = 1ull << 2,
+                               .accessed = 1ull << 5,
+                               .dirty = 1ull << 6,
+                               .global = 1ull << 8,
+                               .leaf = 1ull << 7,
+                               .address = kAddressBits,
+                               .low_reserved_in_table = 0};
 
 /// Intel SDM vol. 3, 29.3.2 (tables 29-1 to 29-7). Accessed and dirty are used when EPTP bit 6 enables them.
-inline constexpr Format ept{
-    .present = 0x7, .read = 1ull << 0, .write = 1ull << 1, .execute = 1ull << 2, .no_execute = 0, .user = 0,
-    .accessed = 1ull << 8, .dirty = 1ull << 9, .global = 0, .leaf = 1ull << 7, .address = kAddressBits,
-    .low_reserved_in_table = 0x78};
+inline constexpr Format ept{.present = 0x7,
+                            .read = 1ull << 0,
+                            .write = 1ull << 1,
+                            .execute = 1ull << 2,
+                            .no_execute = 0,
+                            .user = 0,
+                            .accessed = 1ull << 8,
+                            .dirty = 1ull << 9,
+                            .global = 0,
+                            .leaf = 1ull << 7,
+                            .address = kAddressBits,
+                            .low_reserved_in_table = 0x78};
 
 /// Protection key of an x86-64 leaf, bits 62:59 (SDM vol. 3, 4.6.2).
 constexpr unsigned protection_key(std::uint64_t entry) { return static_cast<unsigned>(entry >> 59) & 15; }

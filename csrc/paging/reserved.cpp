@@ -6,9 +6,7 @@ namespace {
 std::uint64_t above(int maxphyaddr) { return maxphyaddr >= 52 ? 0 : kAddressBits & ~((1ull << maxphyaddr) - 1); }
 
 /// Address bits of a leaf below its page size, from bit `from` up.
-std::uint64_t below_page(int level, int from) {
-  return ((1ull << level_shift(level)) - 1) & ~((1ull << from) - 1);
-}
+std::uint64_t below_page(int level, int from) { return ((1ull << level_shift(level)) - 1) & ~((1ull << from) - 1); }
 
 ReservedBits common(const Format& format, int maxphyaddr, bool one_gib_pages, int first_leaf_address_bit) {
   ReservedBits bits;
@@ -30,6 +28,12 @@ ReservedBits reserved_bits_x86_64(int maxphyaddr, bool nxe, bool one_gib_pages) 
     bits.table[level] |= x86_64.no_execute;
     bits.leaf[level] |= x86_64.no_execute;
   }
+  return bits;
+}
+
+ReservedBits reserved_bits_npt(int maxphyaddr, bool one_gib_pages) {
+  ReservedBits bits = reserved_bits_x86_64(maxphyaddr, true, one_gib_pages);
+  for (std::size_t level = kMaxLeafLevel + 1; level <= kMaxLevels; ++level) bits.table[level] |= x86_64.global;
   return bits;
 }
 

@@ -22,8 +22,11 @@ struct ReservedBits {
   }
 };
 
-/// SDM vol. 3, 4.5.4: bits 51:MAXPHYADDR, NX without EFER.NXE, PS where no leaf can be, low address bits of a large leaf (bit 12 is PAT).
+/// SDM vol. 3, 4.5.4: bits 51:MAXPHYADDR, NX without EFER.NXE, PS where no leaf can be, low address bits of a large
+/// leaf (bit 12 is PAT).
 ReservedBits reserved_bits_x86_64(int maxphyaddr, bool nxe, bool one_gib_pages);
+/// Of nested tables (AMD APM vol. 2, 5.3.3 and 15.25.5): as x86-64 with NXE, and bit 8 of PML5E and PML4E.
+ReservedBits reserved_bits_npt(int maxphyaddr, bool one_gib_pages);
 /// SDM vol. 3, 29.3.3.1.
 ReservedBits reserved_bits_ept(int maxphyaddr, bool one_gib_pages, bool execute_only);
 
