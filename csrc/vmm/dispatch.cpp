@@ -1,7 +1,8 @@
 #include "vmm/dispatch.hpp"
 
 #include "core/error.hpp"
-#include "vmm/backing.hpp"
+#include "vmm/guest_walk.hpp"
+#include "vmm/shadow/shadow_mmu.hpp"
 #include "vmm/vm.hpp"
 
 namespace vmem::vmm {
@@ -16,34 +17,51 @@ Outcome inject(hw::Vcpu& vcpu) {
   return Outcome::inject;
 }
 
+/// A page fault of the tables that the processor walks: the guest's own, or the shadow of them.
+Outcome page_fault(Vm& vm, hw::Vcpu& vcpu, hw::Fault& fault) {
+  return vm.shadow() != nullptr ? vm.shadow()->on_page_fault(vcpu, fault) : inject(vcpu);
+}
+
+/// No memory and no device there. A walker that looks for a table in it finds all ones, which is a fault of the guest.
+Outcome nothing_there(const Vm& vm, hw::Vcpu& vcpu, hw::Fault& fault) {
+  if (!fault.table_access) return Outcome::emulate;
+  const GuestWalk walk = walk_guest(vm, vcpu.mmu().state(), fault.gva, fault.access);
+  if (walk.allowed) return Outcome::retry;
+  fault = walk.fault;
+  return inject(vcpu);
+}
+
 /// The second stage has no entry, or one that forbids the access: always the hypervisor's.
-Outcome second_stage_fault(Vm& vm, hw::Vcpu& vcpu, const hw::Fault& fault) {
+Outcome second_stage_fault(Vm& vm, hw::Vcpu& vcpu, hw::Fault& fault) {
   vcpu.count(ExitReason::ept_violation);
   const Gfn gfn = fault.gpa.frame();
-  if (!vm.contains(gfn)) return Outcome::emulate;  // no RAM there, and no device: loads see ones, stores go nowhere
+  if (!vm.contains(gfn)) return nothing_there(vm, vcpu, fault);
   const SecondStage::Leaf leaf = vm.second_stage()->find(gfn);
   if (leaf.present) {
     vcpu.count(FaultClass::spurious);
     return Outcome::retry;
   }
-  if (!back(vm, gfn)) return Outcome::kill;
-  vcpu.count(FaultClass::backed_on_demand);
-  return Outcome::retry;
+  return vm.back_on_demand(vcpu, gfn, leaf) ? Outcome::retry : Outcome::kill;
 }
 
 }  // namespace
 
-Outcome dispatch(Vm& vm, hw::Vcpu& vcpu, const hw::Fault& fault) {
+Outcome dispatch(Vm& vm, hw::Vcpu& vcpu, hw::Fault& fault) {
   switch (fault.kind) {
     case FaultKind::page_fault:
-    case FaultKind::general_protection: return inject(vcpu);
+      return page_fault(vm, vcpu, fault);
+    case FaultKind::general_protection:
+      return inject(vcpu);
     case FaultKind::ept_violation:
-    case FaultKind::nested_page_fault: return second_stage_fault(vm, vcpu, fault);
+    case FaultKind::nested_page_fault:
+      return second_stage_fault(vm, vcpu, fault);
     case FaultKind::ept_misconfiguration:
-      throw InvariantError("EPT misconfiguration at gPA " + hex(fault.gpa.value) + ", entry " + hex(fault.entry) + ": the hypervisor never makes such an entry");
+      throw InvariantError("EPT misconfiguration at gPA " + hex(fault.gpa.value) + ", entry " + hex(fault.entry) +
+                           ": the hypervisor never makes such an entry");
     case FaultKind::tlb_refill:
     case FaultKind::tlb_modified:
-    case FaultKind::none: break;
+    case FaultKind::none:
+      break;
   }
   throw InvariantError("a fault without a kind reached the hypervisor");
 }

@@ -8,9 +8,13 @@
 namespace vmem::vmm {
 
 Vm& Hypervisor::create_vm(const VmConfig& config) {
-  if (vms_.size() >= memory::kNoOwner - 1) throw ConfigError("this host holds " + std::to_string(vms_.size()) + " VMs, the most it can");
-  const auto taken = [&](std::uint16_t id) { return std::any_of(vms_.begin(), vms_.end(), [&](const auto& vm) { return vm->id() == id; }); };
-  while (next_id_ == memory::kNoOwner || taken(next_id_)) next_id_ = next_id_ == memory::kNoOwner ? std::uint16_t{0} : static_cast<std::uint16_t>(next_id_ + 1);
+  if (vms_.size() >= memory::kNoOwner - 1)
+    throw ConfigError("this host holds " + std::to_string(vms_.size()) + " VMs, the most it can");
+  const auto taken = [&](std::uint16_t id) {
+    return std::any_of(vms_.begin(), vms_.end(), [&](const auto& vm) { return vm->id() == id; });
+  };
+  while (next_id_ == memory::kNoOwner || taken(next_id_))
+    next_id_ = next_id_ == memory::kNoOwner ? std::uint16_t{0} : static_cast<std::uint16_t>(next_id_ + 1);
   vms_.push_back(std::make_unique<Vm>(memory_, next_id_, config));
   ++next_id_;
   return *vms_.back();

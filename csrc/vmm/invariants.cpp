@@ -3,11 +3,14 @@
 
 #include "core/error.hpp"
 #include "vmm/hypervisor.hpp"
+#include "vmm/shadow/shadow_mmu.hpp"
 
 namespace vmem::vmm {
 namespace {
 
-[[noreturn]] void broken(const Vm& vm, const std::string& what) { throw InvariantError("VM '" + vm.config().name + "': " + what); }
+[[noreturn]] void broken(const Vm& vm, const std::string& what) {
+  throw InvariantError("VM '" + vm.config().name + "': " + what);
+}
 
 /// Every second-stage leaf names a frame block that says it belongs there, and the residents add up.
 void check_second_stage(Vm& vm) {
@@ -16,11 +19,16 @@ void check_second_stage(Vm& vm) {
     const Hfn hfn = vm.second_stage()->target(leaf, gfn);
     const memory::Frame& frame = vm.memory().frame(hfn);
     if (frame.use != memory::FrameUse::guest || frame.owner != vm.id() || frame.gfn != gfn.value)
-      broken(vm, "gPFN " + hex(gfn.value) + " is mapped to hPFN " + hex(hfn.value) + ", which belongs to VM " + std::to_string(frame.owner) + " gPFN " + hex(frame.gfn));
-    if (frame.order != 9 * static_cast<int>(leaf.size())) broken(vm, "gPFN " + hex(gfn.value) + " is mapped by a page of another size than its block of order " + std::to_string(frame.order));
+      broken(vm, "gPFN " + hex(gfn.value) + " is mapped to hPFN " + hex(hfn.value) + ", which belongs to VM " +
+                     std::to_string(frame.owner) + " gPFN " + hex(frame.gfn));
+    if (frame.order != 9 * static_cast<int>(leaf.size()))
+      broken(vm, "gPFN " + hex(gfn.value) + " is mapped by a page of another size than its block of order " +
+                     std::to_string(frame.order));
     resident += page_frames(leaf.size());
   });
-  if (resident != vm.resident_frames()) broken(vm, std::to_string(vm.resident_frames()) + " frames counted resident, " + std::to_string(resident) + " are mapped");
+  if (resident != vm.resident_frames())
+    broken(vm, std::to_string(vm.resident_frames()) + " frames counted resident, " + std::to_string(resident) +
+                   " are mapped");
 }
 
 /// TLBs hold nothing but what lies inside frames of the VM.
@@ -33,7 +41,9 @@ void check_tlbs(Vm& vm) {
         const memory::Frame& head = vm.memory().frame(Hfn{align_down(hfn.value, 1ull << order)});
         owned = head.use == memory::FrameUse::guest && head.owner == vm.id() && head.order >= order;
       }
-      if (!owned) broken(vm, "a TLB of vCPU " + std::to_string(i) + " maps page " + hex(page) + " to hPFN " + hex(hfn.value) + ", which is not the VM's");
+      if (!owned)
+        broken(vm, "a TLB of vCPU " + std::to_string(i) + " maps page " + hex(page) + " to hPFN " + hex(hfn.value) +
+                       ", which is not the VM's");
     });
   }
 }
@@ -46,13 +56,18 @@ void Hypervisor::check() {
   for (const auto& vm : vms_) {
     if (!vm->is_native()) check_second_stage(*vm);
     check_tlbs(*vm);
+    if (vm->shadow() != nullptr) vm->shadow()->check();
     guest += vm->resident_frames();
   }
   if (guest != memory_.used(memory::FrameUse::guest))
-    throw InvariantError("host: " + std::to_string(memory_.used(memory::FrameUse::guest)) + " frames counted as guest memory, VMs hold " + std::to_string(guest));
-  const std::uint64_t used = memory_.used(memory::FrameUse::guest) + memory_.used(memory::FrameUse::table) + memory_.used(memory::FrameUse::process);
+    throw InvariantError("host: " + std::to_string(memory_.used(memory::FrameUse::guest)) +
+                         " frames counted as guest memory, VMs hold " + std::to_string(guest));
+  const std::uint64_t used = memory_.used(memory::FrameUse::guest) + memory_.used(memory::FrameUse::table) +
+                             memory_.used(memory::FrameUse::process);
   if (used + memory_.buddy().free_frames() + 1 != memory_.bytes().frames())
-    throw InvariantError("host: used " + std::to_string(used) + " and free " + std::to_string(memory_.buddy().free_frames()) + " frames do not add up to the machine's " + std::to_string(memory_.bytes().frames()));
+    throw InvariantError("host: used " + std::to_string(used) + " and free " +
+                         std::to_string(memory_.buddy().free_frames()) + " frames do not add up to the machine's " +
+                         std::to_string(memory_.bytes().frames()));
 }
 
 }  // namespace vmem::vmm

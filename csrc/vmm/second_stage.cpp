@@ -18,7 +18,8 @@ SecondStage::~SecondStage() { free_tables(root_, levels_); }
 void SecondStage::free_tables(Hpa table, int level) {
   for (std::uint64_t index = 0; level > 1 && index < paging::kEntries; ++index) {
     const auto entry = memory_.bytes().load<std::uint64_t>(table.value + 8 * index);
-    if (format().is_present(entry) && !format().is_leaf(entry, level)) free_tables(Hpa{entry & format().address}, level - 1);
+    if (format().is_present(entry) && !format().is_leaf(entry, level))
+      free_tables(Hpa{entry & format().address}, level - 1);
   }
   memory_.free(table.frame());
 }
@@ -59,22 +60,30 @@ std::uint64_t SecondStage::leaf_entry(Hfn hfn, PageSize size, Rights rights) con
   return entry | format().encode(static_cast<Rights>(rights | paging::kUser));
 }
 
+std::uint64_t SecondStage::table_entry(Hpa table) const {
+  return table.value | format().encode(paging::kAllRights) | (kind_ == hw::SecondStageKind::npt ? format().present : 0);
+}
+
 std::uint64_t SecondStage::with_rights(std::uint64_t entry, Rights rights) const {
   const std::uint64_t bits = format().read | format().write | format().execute | format().no_execute;
   return (entry & ~bits) | (format().encode(static_cast<Rights>(rights | paging::kUser)) & bits);
 }
 
-bool SecondStage::map(Gfn gfn, Hfn hfn, PageSize size, Rights rights) {
-  for (Leaf leaf = find(gfn); leaf.level > leaf_level(size); leaf = find(gfn)) {
+bool SecondStage::map(Leaf leaf, Gfn gfn, Hfn hfn, PageSize size, Rights rights) {
+  while (leaf.level > leaf_level(size)) {
     const auto table = new_table();
     if (!table) return false;
-    set(leaf, table->value | format().encode(paging::kAllRights) | (kind_ == hw::SecondStageKind::npt ? format().present : 0));
+    set(leaf, table_entry(*table));
+    --leaf.level;
+    leaf.at = *table + 8ull * paging::table_index(gfn.address().value, leaf.level);
   }
-  set(find(gfn), leaf_entry(hfn, size, rights));
+  set(leaf, leaf_entry(hfn, size, rights));
   return true;
 }
 
-void SecondStage::set(const Leaf& leaf, std::uint64_t entry) { memory_.bytes().store<std::uint64_t>(leaf.at.value, entry); }
+void SecondStage::set(const Leaf& leaf, std::uint64_t entry) {
+  memory_.bytes().store<std::uint64_t>(leaf.at.value, entry);
+}
 
 bool SecondStage::split(const Leaf& leaf) {
   const auto table = new_table();
@@ -83,8 +92,9 @@ bool SecondStage::split(const Leaf& leaf) {
   const std::uint64_t step = 1ull << paging::level_shift(level);
   const std::uint64_t base = format().target(leaf.entry, leaf.level);
   const std::uint64_t flags = leaf.entry & ~paging::kAddressBits & ~(level == 1 ? format().leaf : 0);
-  for (std::uint64_t i = 0; i < paging::kEntries; ++i) memory_.bytes().store<std::uint64_t>(table->value + 8 * i, (base + i * step) | flags);
-  set(leaf, table->value | format().encode(paging::kAllRights) | (kind_ == hw::SecondStageKind::npt ? format().present : 0));
+  for (std::uint64_t i = 0; i < paging::kEntries; ++i)
+    memory_.bytes().store<std::uint64_t>(table->value + 8 * i, (base + i * step) | flags);
+  set(leaf, table_entry(*table));
   return true;
 }
 

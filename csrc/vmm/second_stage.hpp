@@ -11,15 +11,15 @@
 
 namespace vmem::vmm {
 
-/// Owns its table frames. In shadow and software-TLB mode no hardware reads it: it is the hypervisor's own record of what backs what.
-/// Changing an entry does not invalidate anything: vmm/unmap.hpp does both.
+/// Owns its table frames. In shadow and software-TLB mode no hardware reads it: it is the hypervisor's own record of
+/// what backs what. Changing an entry does not invalidate anything: vmm/unmap.hpp does both.
 class SecondStage {
  public:
   struct Leaf {
-    Hpa at;                   ///< where the entry stands
+    Hpa at;  ///< where the entry stands
     std::uint64_t entry = 0;
     int level = 1;
-    bool present = false;     ///< false: `level` is where the first empty entry stands
+    bool present = false;  ///< false: `level` is where the first empty entry stands
 
     PageSize size() const { return leaf_page_size(level); }
   };
@@ -38,8 +38,9 @@ class SecondStage {
   Leaf find(Gfn gfn) const;
   Hfn target(const Leaf& leaf, Gfn gfn) const;
   paging::Rights rights(std::uint64_t entry) const { return format().rights(entry); }
-  /// Maps the naturally aligned page of `size` around `gfn`. False: no frame for a table. The place must be empty.
-  bool map(Gfn gfn, Hfn hfn, PageSize size, paging::Rights rights);
+  /// Maps the naturally aligned page of `size` around `gfn`, from the empty leaf that `find(gfn)` gave. False: no frame
+  /// for a table.
+  bool map(Leaf leaf, Gfn gfn, Hfn hfn, PageSize size, paging::Rights rights);
   /// Replaces a leaf's entry in place.
   void set(const Leaf& leaf, std::uint64_t entry);
   std::uint64_t with_rights(std::uint64_t entry, paging::Rights rights) const;
@@ -56,6 +57,7 @@ class SecondStage {
  private:
   const paging::Format& format() const { return kind_ == hw::SecondStageKind::ept ? paging::ept : paging::x86_64; }
   std::uint64_t leaf_entry(Hfn hfn, PageSize size, paging::Rights rights) const;
+  std::uint64_t table_entry(Hpa table) const;
   std::optional<Hpa> new_table();
   void free_tables(Hpa table, int level);
   template <class Use>

@@ -1,5 +1,6 @@
 #include "vmm/unmap.hpp"
 
+#include "vmm/shadow/shadow_mmu.hpp"
 #include "vmm/vm.hpp"
 
 namespace vmem::vmm {
@@ -21,7 +22,9 @@ std::uint64_t Unmap::take_page(Gfn gfn) {
   const SecondStage::Leaf leaf = stage.find(gfn);
   if (!leaf.present) return 0;
   const std::uint64_t frames = page_frames(leaf.size());
-  taken_.push_back(stage.target(leaf, Gfn{align_down(gfn.value, frames)}));
+  const Gfn first{align_down(gfn.value, frames)};
+  taken_.push_back(stage.target(leaf, first));
+  if (vm_.shadow() != nullptr) vm_.shadow()->forget_frames(first, taken_.back(), frames);
   stage.set(leaf, 0);
   vm_.add_resident(-static_cast<std::int64_t>(frames));
   return frames;
@@ -29,17 +32,16 @@ std::uint64_t Unmap::take_page(Gfn gfn) {
 
 void Unmap::commit() {
   if (taken_.empty()) return;
-  for (std::size_t i = 0; i < vm_.vcpu_count(); ++i) {
-    vm_.vcpu(i).mmu().invept_single(vm_.second_stage()->root_pointer());
-    vm_.vcpu(i).forget_guest_physical();
-  }
+  vm_.flush_processors();
+  if (vm_.shadow() != nullptr) vm_.shadow()->settle();
   for (const Hfn head : taken_) vm_.memory().free(head);
   taken_.clear();
 }
 
 void release_all(Vm& vm) {
   std::vector<Hfn> frames;
-  vm.second_stage()->for_each([&](Gfn gfn, const SecondStage::Leaf& leaf) { frames.push_back(vm.second_stage()->target(leaf, gfn)); });
+  vm.second_stage()->for_each(
+      [&](Gfn gfn, const SecondStage::Leaf& leaf) { frames.push_back(vm.second_stage()->target(leaf, gfn)); });
   for (const Hfn head : frames) vm.memory().free(head);
   vm.add_resident(-static_cast<std::int64_t>(vm.resident_frames()));
 }

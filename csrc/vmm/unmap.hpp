@@ -10,8 +10,9 @@ namespace vmem::vmm {
 
 class Vm;
 
-/// Takes guest frames away from one VM. Invariant: a machine frame is given back only after every entry that maps it is gone and every TLB that may hold it
-/// has been flushed, so a stale translation is never used afterwards. Flushes once for all frames taken since the last commit.
+/// Takes guest frames away from one VM. Invariant: a machine frame is given back only after every entry that maps it is
+/// gone and every TLB that may hold it has been flushed, so a stale translation is never used afterwards. Flushes once
+/// for all frames taken since the last commit.
 class Unmap {
  public:
   explicit Unmap(Vm& vm) : vm_(vm) {}
@@ -19,7 +20,8 @@ class Unmap {
   Unmap(const Unmap&) = delete;
   Unmap& operator=(const Unmap&) = delete;
 
-  /// Removes every entry that maps `gfn`; a larger page around it is split first. False: it was not backed, or no frame was left for the split.
+  /// Removes every entry that maps `gfn`; a larger page around it is split first. False: it was not backed, or no frame
+  /// was left for the split.
   bool take(Gfn gfn);
   /// As `take` for the whole host page around `gfn`. Returns the number of guest frames taken, 0 if it was not backed.
   std::uint64_t take_page(Gfn gfn);

@@ -3,7 +3,9 @@
 #include <string>
 
 #include "core/error.hpp"
+#include "vmm/backing.hpp"
 #include "vmm/dispatch.hpp"
+#include "vmm/shadow/shadow_mmu.hpp"
 #include "vmm/unmap.hpp"
 
 namespace vmem::vmm {
@@ -11,30 +13,41 @@ namespace {
 
 const VmConfig& checked(const VmConfig& config, const memory::MachineMemory& memory) {
   const std::string who = "VM '" + config.name + "': ";
-  if (config.memory == 0 || (config.memory & kPageMask) != 0) throw ConfigError(who + "memory of " + std::to_string(config.memory) + " bytes: accepted is a positive multiple of 4096");
-  if (config.memory > 1ull << 44) throw ConfigError(who + "memory of " + std::to_string(config.memory) + " bytes: accepted is up to 16 TiB");
-  if (config.vcpus < 1 || config.vcpus > kMaxVcpus) throw ConfigError(who + std::to_string(config.vcpus) + " vCPUs: accepted is 1 to " + std::to_string(kMaxVcpus));
+  if (config.memory == 0 || (config.memory & kPageMask) != 0)
+    throw ConfigError(who + "memory of " + std::to_string(config.memory) +
+                      " bytes: accepted is a positive multiple of 4096");
+  if (config.memory > 1ull << 44)
+    throw ConfigError(who + "memory of " + std::to_string(config.memory) + " bytes: accepted is up to 16 TiB");
+  if (config.vcpus < 1 || config.vcpus > kMaxVcpus)
+    throw ConfigError(who + std::to_string(config.vcpus) + " vCPUs: accepted is 1 to " + std::to_string(kMaxVcpus));
   if (config.mode == MmuMode::native && config.memory > memory.bytes().size())
-    throw ConfigError(who + "a native machine of " + std::to_string(config.memory) + " bytes does not fit into the host's " + std::to_string(memory.bytes().size()) + " bytes: it has no hypervisor that could overcommit");
+    throw ConfigError(who + "a native machine of " + std::to_string(config.memory) +
+                      " bytes does not fit into the host's " + std::to_string(memory.bytes().size()) +
+                      " bytes: it has no hypervisor that could overcommit");
   return config;
 }
 
 }  // namespace
 
-Vm::Vm(memory::MachineMemory& memory, std::uint16_t id, const VmConfig& config) : memory_(memory), id_(id), config_(checked(config, memory)) {
+Vm::Vm(memory::MachineMemory& memory, std::uint16_t id, const VmConfig& config)
+    : memory_(memory), id_(id), config_(checked(config, memory)) {
   if (is_native()) {
     const int alignment = frames() >= page_frames(PageSize::k1G) ? 18 : frames() >= page_frames(PageSize::k2M) ? 9 : 0;
     const auto window = memory_.allocate_range(frames(), alignment, memory::FrameUse::guest, id_);
-    if (!window) throw OutOfMemory("VM '" + config_.name + "': no " + std::to_string(config_.memory) + " contiguous free bytes left in the machine for a native machine");
+    if (!window)
+      throw OutOfMemory("VM '" + config_.name + "': no " + std::to_string(config_.memory) +
+                        " contiguous free bytes left in the machine for a native machine");
     window_ = *window;
     resident_ = frames();
   } else {
     second_stage_.emplace(memory_, id_, config_.cpu.nested_format, config_.cpu.host_levels);
   }
   create_vcpus();
+  if (config_.mode == MmuMode::shadow) shadow_ = std::make_unique<ShadowMmu>(*this, config_.shadow);
 }
 
 Vm::~Vm() {
+  shadow_.reset();
   if (is_native()) {
     memory_.free_range(window_, frames());
   } else {
@@ -44,16 +57,19 @@ Vm::~Vm() {
 
 void Vm::create_vcpus() {
   for (int index = 0; index < config_.vcpus; ++index) {
-    auto vcpu = std::make_unique<hw::Vcpu>(index, memory_.bytes(), window(), is_native() ? config_.memory : memory_.bytes().size(), config_.cpu);
+    auto vcpu = std::make_unique<hw::Vcpu>(index, memory_.bytes(), window(),
+                                           is_native() ? config_.memory : memory_.bytes().size(), config_.cpu);
     hw::State state = vcpu->mmu().state();
     state.cr4 |= hw::kCr4Pge | hw::kCr4Pcide | hw::kCr4Smep | hw::kCr4Smap;
+    state.vpid = vpid();
     if (config_.mode == MmuMode::nested) {
-      state.vpid = static_cast<std::uint16_t>(id_ + 1);
       state.second_stage = second_stage_->kind();
       state.second_stage_root = second_stage_->root_pointer();
     }
     vcpu->mmu().set_state(state);
-    vcpu->connect(*this, hw::Intercepts{});
+    const bool shadows = config_.mode == MmuMode::shadow;
+    if (shadows) vcpu->mmu().set_linear_tables(hw::LinearTables::hypervisor);
+    vcpu->connect(*this, {.cr3_write = shadows, .invlpg = shadows});
     vcpus_.push_back(std::move(vcpu));
   }
 }
@@ -68,19 +84,83 @@ void Vm::reset_counters() {
   for (const auto& vcpu : vcpus_) vcpu->mmu().reset_counters();
 }
 
-hw::Outcome Vm::on_fault(hw::Vcpu& vcpu, const hw::Fault& fault) { return dispatch(*this, vcpu, fault); }
-
-std::byte* Vm::on_guest_physical(hw::Vcpu&, Gpa gpa, bool) {
-  if (!contains(gpa.frame())) return nullptr;
-  return memory_.bytes().data() + window().value + align_down(gpa.value, kPageSize);
+std::optional<SecondStage::Leaf> Vm::back_on_demand(hw::Vcpu& vcpu, Gfn gfn) {
+  const SecondStage::Leaf leaf = second_stage_->find(gfn);
+  if (leaf.present) return leaf;
+  return back_on_demand(vcpu, gfn, leaf) ? std::optional(second_stage_->find(gfn)) : std::nullopt;
 }
 
-void Vm::on_emulated_store(hw::Vcpu&, Gpa, const void*, std::size_t) {
-  // No memory there: the store goes nowhere, as on a bus without a device.
+bool Vm::back_on_demand(hw::Vcpu& vcpu, Gfn gfn, const SecondStage::Leaf& leaf) {
+  if (!back(*this, leaf, gfn)) return false;
+  vcpu.count(FaultClass::backed_on_demand);
+  return true;
 }
 
-void Vm::on_cr3_write(hw::Vcpu& vcpu, std::uint64_t value) { vcpu.mmu().mov_cr3(value); }
+Hpa Vm::machine_address(Gpa gpa) const {
+  if (!contains(gpa.frame())) return hw::kNoMemory;
+  if (is_native()) return window() + gpa.value;
+  const SecondStage::Leaf leaf = second_stage_->find(gpa.frame());
+  return leaf.present ? second_stage_->target(leaf, gpa.frame()).address() + gpa.offset() : hw::kNoMemory;
+}
 
-void Vm::on_invlpg(hw::Vcpu& vcpu, Gva gva) { vcpu.mmu().invlpg(gva); }
+std::uint64_t Vm::read_guest_entry(Gpa at) const {
+  if (!contains(at.frame())) return ~std::uint64_t{0};
+  const Hpa lies = machine_address(at);
+  return lies == hw::kNoMemory ? 0 : memory_.bytes().load<std::uint64_t>(lies.value);
+}
+
+void Vm::write_guest_entry(Gpa at, std::uint64_t entry) {
+  memory_.bytes().store<std::uint64_t>(machine_address(at).value, entry);
+}
+
+Hpa Vm::probe(hw::Vcpu& vcpu, Gva gva, AccessKind access) {
+  if (shadow_ != nullptr) {
+    const auto gpa = shadow_->probe(vcpu, gva, access);
+    return gpa ? machine_address(*gpa) : hw::kNoMemory;
+  }
+  Hpa at;
+  return vcpu.probe(gva, access, at) ? at : hw::kNoMemory;
+}
+
+void Vm::flush_processors() {
+  for (const auto& vcpu : vcpus_) {
+    if (config_.mode == MmuMode::nested) {
+      vcpu->mmu().invept_single(second_stage_->root_pointer());
+    } else {
+      vcpu->mmu().invvpid(hw::Mmu::InvvpidType::single, vpid(), Gva{0});
+    }
+    vcpu->forget_guest_physical();
+  }
+}
+
+hw::Outcome Vm::on_fault(hw::Vcpu& vcpu, hw::Fault& fault) { return dispatch(*this, vcpu, fault); }
+
+std::byte* Vm::on_guest_physical(hw::Vcpu& vcpu, Gpa gpa, bool store) {
+  const Gfn gfn = gpa.frame();
+  if (!contains(gfn) || (store && shadow_ != nullptr && shadow_->is_traced(gfn))) return nullptr;
+  if (machine_address(gpa) == hw::kNoMemory) {
+    vcpu.count(ExitReason::shadow_page_fault);  // the kernel's own mapping is shadowed as well
+    if (!back_on_demand(vcpu, gfn))
+      throw OutOfMemory("the guest kernel touched guest-physical " + hex(gpa.value) +
+                        " and the host has no memory left for it");
+  }
+  return memory_.bytes().data() + align_down(machine_address(gpa).value, kPageSize);
+}
+
+void Vm::on_emulated_store(hw::Vcpu& vcpu, Gpa gpa, const void* bytes, std::size_t size) {
+  if (shadow_ == nullptr || !contains(gpa.frame())) return;  // no memory there: the store goes nowhere
+  vcpu.count(ExitReason::page_table_write);
+  if (back_on_demand(vcpu, gpa.frame())) shadow_->on_traced_store(gpa, bytes, size);
+}
+
+Hpa Vm::emulated_address(Gpa gpa) { return machine_address(gpa); }
+
+void Vm::on_cr3_write(hw::Vcpu& vcpu, std::uint64_t value) {
+  if (shadow_ != nullptr) shadow_->on_cr3_write(vcpu, value);
+}
+
+void Vm::on_invlpg(hw::Vcpu& vcpu, Gva gva) {
+  if (shadow_ != nullptr) shadow_->on_invlpg(vcpu, gva);
+}
 
 }  // namespace vmem::vmm

@@ -15,8 +15,11 @@
 
 namespace vmem::vmm {
 
-/// Owns the vCPUs and the second stage of one VM. Every frame that backs it is `FrameUse::guest` with this VM's id and its gPFN in the frame table.
-/// A native "VM" is a machine of its own without a hypervisor: it owns a contiguous window of machine memory, and nothing of it ever exits.
+class ShadowMmu;
+
+/// Owns the vCPUs and the second stage of one VM. Every frame that backs it is `FrameUse::guest` with this VM's id and
+/// its gPFN in the frame table. A native "VM" is a machine of its own without a hypervisor: it owns a contiguous window
+/// of machine memory, and nothing of it ever exits.
 class Vm final : public hw::ExitHandler {
  public:
   /// ConfigError for an impossible configuration, OutOfMemory if the machine has no room.
@@ -38,18 +41,38 @@ class Vm final : public hw::ExitHandler {
   /// Absent for a native machine.
   SecondStage* second_stage() { return second_stage_ ? &*second_stage_ : nullptr; }
   const SecondStage* second_stage() const { return second_stage_ ? &*second_stage_ : nullptr; }
+  /// Shadow mode only; otherwise nullptr.
+  ShadowMmu* shadow() { return shadow_.get(); }
+  /// Tags what the processors cache of this VM; 0 for a native machine.
+  std::uint16_t vpid() const { return is_native() ? std::uint16_t{0} : static_cast<std::uint16_t>(id_ + 1); }
   /// Native only: where guest-physical 0 lies.
   Hpa window() const { return window_.address(); }
 
   std::uint64_t resident_frames() const { return resident_; }
   void add_resident(std::int64_t frames) { resident_ += static_cast<std::uint64_t>(frames); }
+  /// The leaf that backs `gfn`, after giving it a machine frame if it has none; nothing if the machine has none left.
+  std::optional<SecondStage::Leaf> back_on_demand(hw::Vcpu& vcpu, Gfn gfn);
+  /// As above, when `leaf` is what the second stage holds. False: no frame left.
+  bool back_on_demand(hw::Vcpu& vcpu, Gfn gfn, const SecondStage::Leaf& leaf);
+  /// Where the hypervisor finds a guest-physical address; kNoMemory if it has no machine frame.
+  Hpa machine_address(Gpa gpa) const;
+  /// An 8-byte entry of a guest's table as the hypervisor reads it: zero if never backed, all ones outside the guest's
+  /// memory.
+  std::uint64_t read_guest_entry(Gpa at) const;
+  void write_guest_entry(Gpa at, std::uint64_t entry);
+  /// Where an access would go by the guest's tables and the hypervisor's map, caches aside; changes nothing. kNoMemory
+  /// if nowhere.
+  Hpa probe(hw::Vcpu& vcpu, Gva gva, AccessKind access);
+  /// Invalidates whatever the processors cache of this VM's memory.
+  void flush_processors();
   /// The sum over all vCPUs.
   Counters counters() const;
   void reset_counters();
 
-  hw::Outcome on_fault(hw::Vcpu& vcpu, const hw::Fault& fault) override;
+  hw::Outcome on_fault(hw::Vcpu& vcpu, hw::Fault& fault) override;
   std::byte* on_guest_physical(hw::Vcpu& vcpu, Gpa gpa, bool store) override;
   void on_emulated_store(hw::Vcpu& vcpu, Gpa gpa, const void* bytes, std::size_t size) override;
+  Hpa emulated_address(Gpa gpa) override;
   void on_cr3_write(hw::Vcpu& vcpu, std::uint64_t value) override;
   void on_invlpg(hw::Vcpu& vcpu, Gva gva) override;
 
@@ -62,6 +85,7 @@ class Vm final : public hw::ExitHandler {
   Hfn window_;
   std::optional<SecondStage> second_stage_;
   std::vector<std::unique_ptr<hw::Vcpu>> vcpus_;
+  std::unique_ptr<ShadowMmu> shadow_;
   std::uint64_t resident_ = 0;
 };
 

@@ -5,13 +5,15 @@
 #include <string>
 
 #include "hw/cpu_config.hpp"
+#include "vmm/shadow/shadow_config.hpp"
 
 namespace vmem::vmm {
 
 /// How guest-virtual addresses become machine addresses.
 enum class MmuMode : std::uint8_t { native, nested, shadow, software_tlb };
 
-/// The largest page the hypervisor backs guest memory with. `k4K` never uses more; larger ones fall back when no aligned free block is left.
+/// The largest page the hypervisor backs guest memory with. `k4K` never uses more; larger ones fall back when no
+/// aligned free block is left.
 struct Backing {
   PageSize largest = PageSize::k4K;
 };
@@ -22,6 +24,7 @@ struct VmConfig {
   int vcpus = 1;
   MmuMode mode = MmuMode::nested;
   Backing backing;
+  ShadowConfig shadow;
   hw::CpuConfig cpu;
 };
 
