@@ -24,29 +24,29 @@ void Buddy::initialise(hw::Vcpu& vcpu, Gfn first, Gfn end) {
 std::uint64_t Buddy::free_frames(hw::Vcpu& vcpu) { return get<&Zone::free>(vcpu, Zone::kAt); }
 
 void Buddy::push(hw::Vcpu& vcpu, Gfn gfn, int order) {
-  const Gpa area = area_entry(order), page = page_entry(gfn);
-  const auto head = get<&FreeArea::head>(vcpu, area);
-  set<&Page::next>(vcpu, page, head);
-  set<&Page::previous>(vcpu, page, 0);
-  set<&Page::use>(vcpu, page, PageUse::free);
-  set<&Page::order>(vcpu, page, static_cast<std::uint8_t>(order));
-  if (head != 0) set<&Page::previous>(vcpu, page_entry(Gfn{head}), number(gfn));
-  set<&FreeArea::head>(vcpu, area, number(gfn));
-  set<&FreeArea::count>(vcpu, area, get<&FreeArea::count>(vcpu, area) + 1);
+  const auto area = vcpu.load<FreeArea>(area_entry(order));
+  auto page = vcpu.load<Page>(page_entry(gfn));
+  page.next = area.head;
+  page.previous = 0;
+  page.use = PageUse::free;
+  page.order = static_cast<std::uint8_t>(order);
+  vcpu.store(page_entry(gfn), page);
+  if (area.head != 0) set<&Page::previous>(vcpu, page_entry(Gfn{area.head}), number(gfn));
+  vcpu.store(area_entry(order), FreeArea{number(gfn), area.count + 1});
 }
 
 void Buddy::remove(hw::Vcpu& vcpu, Gfn gfn, int order) {
-  const Gpa area = area_entry(order), page = page_entry(gfn);
-  const auto next = get<&Page::next>(vcpu, page);
-  const auto previous = get<&Page::previous>(vcpu, page);
-  if (previous != 0) {
-    set<&Page::next>(vcpu, page_entry(Gfn{previous}), next);
+  auto area = vcpu.load<FreeArea>(area_entry(order));
+  const auto page = vcpu.load<Page>(page_entry(gfn));
+  if (page.previous != 0) {
+    set<&Page::next>(vcpu, page_entry(Gfn{page.previous}), page.next);
   } else {
-    set<&FreeArea::head>(vcpu, area, next);
+    area.head = page.next;
   }
-  if (next != 0) set<&Page::previous>(vcpu, page_entry(Gfn{next}), previous);
-  set<&Page::use>(vcpu, page, PageUse::none);
-  set<&FreeArea::count>(vcpu, area, get<&FreeArea::count>(vcpu, area) - 1);
+  if (page.next != 0) set<&Page::previous>(vcpu, page_entry(Gfn{page.next}), page.previous);
+  set<&Page::use>(vcpu, page_entry(gfn), PageUse::none);
+  --area.count;
+  vcpu.store(area_entry(order), area);
 }
 
 bool Buddy::is_free_head(hw::Vcpu& vcpu, Gfn gfn, int order) {
@@ -68,17 +68,19 @@ bool Buddy::advance_frontier(hw::Vcpu& vcpu) {
   const auto frontier = get<&Zone::frontier>(vcpu, Zone::kAt);
   const auto end = get<&Zone::end>(vcpu, Zone::kAt);
   if (frontier == end) return false;
-  const std::uint64_t next = std::min<std::uint64_t>(align_down(frontier, 1ull << kMaxOrder) + (1ull << kMaxOrder), end);
+  const std::uint64_t next =
+      std::min<std::uint64_t>(align_down(frontier, 1ull << kMaxOrder) + (1ull << kMaxOrder), end);
   push_span(vcpu, frontier, next);
   set<&Zone::frontier>(vcpu, Zone::kAt, next);
   return true;
 }
 
 void Buddy::take(hw::Vcpu& vcpu, Gfn gfn, int order, PageUse use) {
-  const Gpa page = page_entry(gfn);
-  set<&Page::use>(vcpu, page, use);
-  set<&Page::order>(vcpu, page, static_cast<std::uint8_t>(order));
-  set<&Page::references>(vcpu, page, 1);
+  auto page = vcpu.load<Page>(page_entry(gfn));
+  page.use = use;
+  page.order = static_cast<std::uint8_t>(order);
+  page.references = 1;
+  vcpu.store(page_entry(gfn), page);
   set<&Zone::free>(vcpu, Zone::kAt, get<&Zone::free>(vcpu, Zone::kAt) - (1ull << order));
 }
 
@@ -145,15 +147,21 @@ void Buddy::check(hw::Vcpu& vcpu) {
   std::uint64_t listed = get<&Zone::end>(vcpu, Zone::kAt) - get<&Zone::frontier>(vcpu, Zone::kAt);
   for (int order = 0; order <= kMaxOrder; ++order) {
     std::uint32_t blocks = 0, previous = 0;
-    for (std::uint32_t at = get<&FreeArea::head>(vcpu, area_entry(order)); at != 0; previous = at, at = get<&Page::next>(vcpu, page_entry(Gfn{at}))) {
+    for (std::uint32_t at = get<&FreeArea::head>(vcpu, area_entry(order)); at != 0;
+         previous = at, at = get<&Page::next>(vcpu, page_entry(Gfn{at}))) {
       if (!is_free_head(vcpu, Gfn{at}, order) || get<&Page::previous>(vcpu, page_entry(Gfn{at})) != previous)
-        throw InvariantError("guest buddy: gPFN " + hex(at) + " in the list of order " + std::to_string(order) + " is not a free head of that order");
+        throw InvariantError("guest buddy: gPFN " + hex(at) + " in the list of order " + std::to_string(order) +
+                             " is not a free head of that order");
       ++blocks;
       listed += 1ull << order;
     }
-    if (blocks != get<&FreeArea::count>(vcpu, area_entry(order))) throw InvariantError("guest buddy: the list of order " + std::to_string(order) + " does not hold as many blocks as it counts");
+    if (blocks != get<&FreeArea::count>(vcpu, area_entry(order)))
+      throw InvariantError("guest buddy: the list of order " + std::to_string(order) +
+                           " does not hold as many blocks as it counts");
   }
-  if (listed != free_frames(vcpu)) throw InvariantError("guest buddy: " + std::to_string(free_frames(vcpu)) + " frames counted free, lists hold " + std::to_string(listed));
+  if (listed != free_frames(vcpu))
+    throw InvariantError("guest buddy: " + std::to_string(free_frames(vcpu)) + " frames counted free, lists hold " +
+                         std::to_string(listed));
 }
 
 }  // namespace vmem::guest

@@ -10,8 +10,9 @@
 
 namespace vmem::guest {
 
-/// Stateless: everything it knows is in guest memory (layout.hpp). Frames above the frontier are free without being in a list, as with Linux's deferred
-/// initialisation of struct page, so that a big guest costs nothing before it uses its memory.
+/// Stateless: everything it knows is in guest memory (layout.hpp). Frames above the frontier are free without being in
+/// a list, as with Linux's deferred initialisation of struct page, so that a big guest costs nothing before it uses its
+/// memory.
 class Buddy {
  public:
   /// Puts [first, end) under the allocator.
@@ -19,7 +20,8 @@ class Buddy {
 
   /// A block of 2^order frames, 0 to kMaxOrder; nothing when none is left.
   static std::optional<Gfn> allocate(hw::Vcpu& vcpu, int order, PageUse use);
-  /// A naturally aligned run of 2^order frames beyond kMaxOrder, from untouched memory only; nothing when there is none.
+  /// A naturally aligned run of 2^order frames beyond kMaxOrder, from untouched memory only; nothing when there is
+  /// none.
   static std::optional<Gfn> allocate_gigantic(hw::Vcpu& vcpu, int order, PageUse use);
   static void free(hw::Vcpu& vcpu, Gfn gfn, int order);
   /// Makes a block of `order` into single frames of the same use, each with the block's reference count.

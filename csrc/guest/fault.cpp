@@ -20,12 +20,21 @@ void copy_page(hw::Vcpu& vcpu, Gfn from, Gfn to) {
   vcpu.write(to.address(), bytes);
 }
 
+/// The leaf maps a page that this kernel gave out: not so if something else wrote to the table.
+bool is_own_page(hw::Vcpu& vcpu, const PageTable::Slot& slot, std::uint64_t frames) {
+  const Gfn gfn = slot.target();
+  if (gfn.value + page_frames(leaf_page_size(slot.level)) > frames) return false;
+  const auto page = vcpu.load<Page>(page_entry(gfn));
+  return page.use == PageUse::anonymous && page.references != 0 && page.order <= 9 * (slot.level - 1);
+}
+
 }  // namespace
 
 hw::TrapResult Kernel::on_page_fault(hw::Vcpu& vcpu, const hw::Fault& fault) {
   Process* process = current_[static_cast<std::size_t>(vcpu.id())];
   if (process == nullptr || fault.kind == hw::FaultKind::general_protection) return hw::TrapResult::signal;
   ++vmstat_.pgfault;
+  if (fault.error_code & hw::kPfReserved) return hw::TrapResult::signal;  // a table that this kernel did not make
   const Vma* vma = process->areas.find(fault.gva.value);
   if (vma == nullptr || !vma->protection.allows(fault.access)) return hw::TrapResult::signal;
   return demand_page(vcpu, *process, *vma, fault);
@@ -35,8 +44,10 @@ hw::TrapResult Kernel::demand_page(hw::Vcpu& vcpu, Process& process, const Vma& 
   const PageTable::Slot slot = process.table.find(vcpu, fault.gva);
   if (slot.present()) {
     const Gva page{align_down(fault.gva.value, page_bytes(leaf_page_size(slot.level)))};
+    if (!is_own_page(vcpu, slot, frames_)) return hw::TrapResult::signal;
     if (fault.access == AccessKind::store && !(slot.entry & kPteWrite)) return break_copy(vcpu, process, page, slot);
-    return hw::TrapResult::resolved;  // the table allows it by now: a stale TLB entry, which the fault itself has dropped
+    // Either a stale TLB entry, which the fault itself has dropped, or a table that this kernel did not make.
+    return process.table.allows(vcpu, fault.gva, fault.access) ? hw::TrapResult::resolved : hw::TrapResult::signal;
   }
   for (int size = static_cast<int>(vma.largest); size >= 0; --size) {
     const auto page_size = static_cast<PageSize>(size);
@@ -46,7 +57,8 @@ hw::TrapResult Kernel::demand_page(hw::Vcpu& vcpu, Process& process, const Vma& 
     if (!gfn) continue;
     vcpu.zero(gfn->address(), page_bytes(page_size));
     set<&Page::owner>(vcpu, page_entry(*gfn), (static_cast<std::uint64_t>(process.id) << 40) | (start >> kPageShift));
-    if (!process.table.map(vcpu, Gva{start}, page_size, leaf_entry(*gfn, vma.protection, fault.access == AccessKind::store))) {
+    if (!process.table.map_from(vcpu, slot, Gva{start}, page_size,
+                                leaf_entry(*gfn, vma.protection, fault.access == AccessKind::store))) {
       free_page(vcpu, *gfn, 9 * size);
       break;
     }
@@ -64,14 +76,13 @@ hw::TrapResult Kernel::break_copy(hw::Vcpu& vcpu, Process& process, Gva page, co
     process.table.store(vcpu, slot, slot.entry | kPteWrite | kPteDirty);
     return hw::TrapResult::resolved;
   }
-  if (size != PageSize::k4K) {  // a large page is copied 4 KiB at a time, as Linux does
-    split_at(vcpu, process, page.value);
-    return hw::TrapResult::resolved;
-  }
+  if (size != PageSize::k4K)  // a large page is copied 4 KiB at a time, as Linux does
+    return split_page(vcpu, process, page, slot) ? hw::TrapResult::resolved : out_of_memory(vcpu, process);
   const auto copy = allocate_page(vcpu, size);
   if (!copy) return out_of_memory(vcpu, process);
   copy_page(vcpu, shared, *copy);
-  set<&Page::owner>(vcpu, page_entry(*copy), (static_cast<std::uint64_t>(process.id) << 40) | (page.value >> kPageShift));
+  set<&Page::owner>(vcpu, page_entry(*copy),
+                    (static_cast<std::uint64_t>(process.id) << 40) | (page.value >> kPageShift));
   set<&Page::references>(vcpu, page_entry(shared), get<&Page::references>(vcpu, page_entry(shared)) - 1);
   process.table.store(vcpu, slot, copy->address().value | flags);
   shoot_down(vcpu, process, page.value, page.value + kPageSize);
@@ -80,7 +91,8 @@ hw::TrapResult Kernel::break_copy(hw::Vcpu& vcpu, Process& process, Gva page, co
 
 std::optional<Gfn> Kernel::allocate_page(hw::Vcpu& vcpu, PageSize size) {
   const int order = 9 * static_cast<int>(size);
-  const auto gfn = order <= kMaxOrder ? Buddy::allocate(vcpu, order, PageUse::anonymous) : Buddy::allocate_gigantic(vcpu, order, PageUse::anonymous);
+  const auto gfn = order <= kMaxOrder ? Buddy::allocate(vcpu, order, PageUse::anonymous)
+                                      : Buddy::allocate_gigantic(vcpu, order, PageUse::anonymous);
   if (gfn) vmstat_.pgalloc += 1ull << order;
   return gfn;
 }

@@ -10,7 +10,9 @@ namespace vmem::guest {
 
 Kernel::Kernel(std::vector<hw::Vcpu*> vcpus, std::uint64_t bytes, int levels)
     : vcpus_(std::move(vcpus)), frames_(bytes >> kPageShift), levels_(levels), current_(vcpus_.size(), nullptr) {
-  if (bytes < kMinimumMemory) throw ConfigError("a guest of " + std::to_string(bytes) + " bytes cannot boot: its kernel needs at least " + std::to_string(kMinimumMemory));
+  if (bytes < kMinimumMemory)
+    throw ConfigError("a guest of " + std::to_string(bytes) + " bytes cannot boot: its kernel needs at least " +
+                      std::to_string(kMinimumMemory));
   hw::Vcpu& boot = *vcpus_.front();
   const std::uint64_t first = (kPageArray.value + align_up(frames_ * sizeof(Page), kPageSize)) >> kPageShift;
   set<&BootInfo::magic>(boot, BootInfo::kAt, BootInfo::kMagic);
@@ -37,7 +39,8 @@ void Kernel::exit(hw::Vcpu& vcpu, Process& process) {
   }
   process.table.destroy(vcpu);
   for (const auto& other : processes_)
-    if (other.get() != &process && other->pcid() == process.pcid()) std::fill(other->loaded.begin(), other->loaded.end(), std::uint8_t{0});
+    if (other.get() != &process && other->pcid() == process.pcid())
+      std::fill(other->loaded.begin(), other->loaded.end(), std::uint8_t{0});
   std::erase_if(processes_, [&](const auto& held) { return held.get() == &process; });
 }
 

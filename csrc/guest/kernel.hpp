@@ -33,7 +33,8 @@ struct MapRequest {
   std::string name;
 };
 
-/// Runs on the vCPUs it is booted on and knows nothing outside them. System calls name the vCPU they run on; the process need not run there.
+/// Runs on the vCPUs it is booted on and knows nothing outside them. System calls name the vCPU they run on; the
+/// process need not run there.
 class Kernel final : public hw::TrapHandler {
  public:
   /// Boots: lays out its data in guest memory of `bytes` bytes. ConfigError if that is too small.
@@ -42,12 +43,14 @@ class Kernel final : public hw::TrapHandler {
   Process& spawn(hw::Vcpu& vcpu, const std::string& name);
   /// The child has a copy-on-write copy of everything. OutOfMemory if the guest has no room for its tables.
   Process& fork(hw::Vcpu& vcpu, Process& parent);
-  /// Frees everything of the process, which then no longer exists. The memory goes to the guest's allocator, not to the host.
+  /// Frees everything of the process, which then no longer exists. The memory goes to the guest's allocator, not to the
+  /// host.
   void exit(hw::Vcpu& vcpu, Process& process);
   /// ConfigError for a bad request, OutOfMemory when the address space has no such gap.
   Vma mmap(hw::Vcpu& vcpu, Process& process, const MapRequest& request);
   void munmap(hw::Vcpu& vcpu, Process& process, std::uint64_t start, std::uint64_t length);
-  void mprotect(hw::Vcpu& vcpu, Process& process, std::uint64_t start, std::uint64_t length, const Protection& protection);
+  void mprotect(hw::Vcpu& vcpu, Process& process, std::uint64_t start, std::uint64_t length,
+                const Protection& protection);
   /// Moves the end of the heap; 0 asks for it. Returns the new end.
   std::uint64_t brk(hw::Vcpu& vcpu, Process& process, std::uint64_t end);
   /// Makes `process` the one that `vcpu` runs.
@@ -75,6 +78,9 @@ class Kernel final : public hw::TrapHandler {
   std::optional<Gfn> allocate_page(hw::Vcpu& vcpu, PageSize size);
   void free_page(hw::Vcpu& vcpu, Gfn gfn, int order);
   void unmap_range(hw::Vcpu& vcpu, Process& process, std::uint64_t start, std::uint64_t end);
+  /// Replaces a large page by those of the next smaller size. False: no frame left for the table.
+  bool split_page(hw::Vcpu& vcpu, Process& process, Gva page, const PageTable::Slot& slot);
+  /// Makes pages begin and end at `address`, a multiple of 4 KiB. OutOfMemory if a table it takes has no frame.
   void split_at(hw::Vcpu& vcpu, Process& process, std::uint64_t address);
   /// Nobody else maps any part of what the leaf maps.
   static bool is_exclusive(hw::Vcpu& vcpu, const PageTable::Slot& slot);

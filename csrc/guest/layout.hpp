@@ -1,5 +1,5 @@
-// Where the guest kernel keeps its own data in guest-physical memory, byte by byte. docs/reference/guest-memory.md describes it for those who read it
-// from outside (a hypervisor that scans free lists).
+// Where the guest kernel keeps its own data in guest-physical memory, byte by byte. docs/reference/guest-memory.md
+// describes it for those who read it from outside (a hypervisor that scans free lists).
 #pragma once
 
 #include <cstdint>
@@ -39,9 +39,10 @@ struct Zone {
 
 enum class PageUse : std::uint8_t { none = 0, free = 1, kernel = 2, table = 3, anonymous = 4 };
 
-/// One entry of the page array: what the kernel knows of one guest frame. Of a block only the first frame's entry counts.
+/// One entry of the page array: what the kernel knows of one guest frame. Of a block only the first frame's entry
+/// counts.
 struct Page {
-  std::uint32_t next;        ///< free list, gPFN
+  std::uint32_t next;  ///< free list, gPFN
   std::uint32_t previous;
   PageUse use;
   std::uint8_t order;

@@ -12,13 +12,13 @@ namespace vmem::guest {
 namespace detail {
 template <auto kMember>
 struct FieldOf;
-template <class T, class M, M T::*kMember>
+template <class T, class M, M T::* kMember>
 struct FieldOf<kMember> {
   using Value = M;
   static std::uint64_t offset() {
     // The structures are standard layout; the address of a member of an object at rest is its offset.
     static const T object{};
-    return static_cast<std::uint64_t>(reinterpret_cast<const char*>(&(object.*kMember)) - reinterpret_cast<const char*>(&object));
+    return reinterpret_cast<std::uintptr_t>(&(object.*kMember)) - reinterpret_cast<std::uintptr_t>(&object);
   }
 };
 }  // namespace detail
@@ -34,6 +34,8 @@ void set(hw::Vcpu& vcpu, Gpa base, typename detail::FieldOf<kMember>::Value valu
 }
 
 inline Gpa page_entry(Gfn gfn) { return kPageArray + gfn.value * sizeof(Page); }
-inline Gpa area_entry(int order) { return Zone::kAt + offsetof(Zone, areas) + static_cast<std::uint64_t>(order) * sizeof(FreeArea); }
+inline Gpa area_entry(int order) {
+  return Zone::kAt + offsetof(Zone, areas) + static_cast<std::uint64_t>(order) * sizeof(FreeArea);
+}
 
 }  // namespace vmem::guest

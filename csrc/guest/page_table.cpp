@@ -9,7 +9,9 @@ namespace vmem::guest {
 namespace {
 
 /// Entries that name a table permit everything; leaves decide.
-std::uint64_t table_entry(Gfn table) { return table.address().value | kPtePresent | kPteWrite | kPteUser | kPteAccessed; }
+std::uint64_t table_entry(Gfn table) {
+  return table.address().value | kPtePresent | kPteWrite | kPteUser | kPteAccessed;
+}
 
 }  // namespace
 
@@ -38,8 +40,23 @@ PageTable::Slot PageTable::find(hw::Vcpu& vcpu, Gva gva) const {
   }
 }
 
-bool PageTable::map(hw::Vcpu& vcpu, Gva gva, PageSize size, std::uint64_t entry) {
-  Slot slot = find(vcpu, gva);
+bool PageTable::allows(hw::Vcpu& vcpu, Gva gva, AccessKind access) const {
+  paging::Rights rights = paging::kAllRights;
+  Gpa table = root_.address();
+  for (int level = levels_; level >= 1; --level) {
+    const auto entry = vcpu.load<std::uint64_t>(table + 8ull * paging::table_index(gva.value, level));
+    if (!(entry & kPtePresent)) return false;
+    rights &= paging::x86_64.rights(entry);
+    if (paging::x86_64.is_leaf(entry, level)) break;
+    table = Gpa{entry & paging::x86_64.address};
+  }
+  const paging::Rights needed = access == AccessKind::store   ? paging::kWrite
+                                : access == AccessKind::fetch ? paging::kExecute
+                                                              : paging::kRead;
+  return (rights & (needed | paging::kUser)) == (needed | paging::kUser);
+}
+
+bool PageTable::map_from(hw::Vcpu& vcpu, Slot slot, Gva gva, PageSize size, std::uint64_t entry) {
   while (!slot.present() && slot.level > leaf_level(size)) {
     const auto table = new_table(vcpu);
     if (!table) return false;
@@ -69,11 +86,13 @@ void PageTable::for_range(hw::Vcpu& vcpu, Gva start, Gva end, const Visit& use) 
   visit(vcpu, root_, levels_, 0, {start.value, end.value, 0, 0}, use);
 }
 
-void PageTable::visit(hw::Vcpu& vcpu, Gfn table, int level, std::uint64_t base, const Span& span, const Visit& use) const {
+void PageTable::visit(hw::Vcpu& vcpu, Gfn table, int level, std::uint64_t base, const Span& span,
+                      const Visit& use) const {
   const std::uint64_t step = 1ull << paging::level_shift(level);
   const std::uint64_t last = std::min(base + paging::kEntries * step, span.end);
   for (std::uint64_t at = std::max(base, align_down(span.start, step)); at < last; at += step) {
-    const Slot slot{table.address() + 8ull * paging::table_index(at, level), vcpu.load<std::uint64_t>(table.address() + 8ull * paging::table_index(at, level)), level};
+    const Slot slot{table.address() + 8ull * paging::table_index(at, level),
+                    vcpu.load<std::uint64_t>(table.address() + 8ull * paging::table_index(at, level)), level};
     if (!slot.present()) continue;
     if (paging::x86_64.is_leaf(slot.entry, level)) {
       use(Gva{at}, slot);
@@ -93,7 +112,8 @@ void PageTable::clear(hw::Vcpu& vcpu, Gfn table, int level, std::uint64_t base, 
   const std::uint64_t step = 1ull << paging::level_shift(level);
   const std::uint64_t last = std::min(base + paging::kEntries * step, span.end);
   for (std::uint64_t at = std::max(base, align_down(span.start, step)); at < last; at += step) {
-    const Slot slot{table.address() + 8ull * paging::table_index(at, level), vcpu.load<std::uint64_t>(table.address() + 8ull * paging::table_index(at, level)), level};
+    const Slot slot{table.address() + 8ull * paging::table_index(at, level),
+                    vcpu.load<std::uint64_t>(table.address() + 8ull * paging::table_index(at, level)), level};
     if (!slot.present()) continue;
     if (paging::x86_64.is_leaf(slot.entry, level)) {
       use(Gva{at}, slot);

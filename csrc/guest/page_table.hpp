@@ -5,6 +5,7 @@
 #include <functional>
 #include <optional>
 
+#include "core/access.hpp"
 #include "core/address.hpp"
 #include "guest/layout.hpp"
 #include "hw/vcpu.hpp"
@@ -24,9 +25,9 @@ inline constexpr std::uint64_t kPteNoExecute = paging::x86_64.no_execute;
 class PageTable {
  public:
   struct Slot {
-    Gpa at;                   ///< where the entry stands
+    Gpa at;  ///< where the entry stands
     std::uint64_t entry = 0;
-    int level = 0;            ///< of a leaf, or of the first entry that is not present
+    int level = 0;  ///< of a leaf, or of the first entry that is not present
 
     bool present() const { return (entry & kPtePresent) != 0; }
     Gfn target() const { return {paging::x86_64.target(entry, level) >> kPageShift}; }
@@ -42,15 +43,23 @@ class PageTable {
   std::uint64_t table_frames() const { return frames_; }
 
   Slot find(hw::Vcpu& vcpu, Gva gva) const;
-  /// Stores a leaf for the page of `size` at `gva`, making tables on the way. False: no frame left for a table, or smaller pages are mapped there.
-  bool map(hw::Vcpu& vcpu, Gva gva, PageSize size, std::uint64_t entry);
+  /// Every entry on the way to `gva` lets a user make this access.
+  bool allows(hw::Vcpu& vcpu, Gva gva, AccessKind access) const;
+  /// Stores a leaf for the page of `size` at `gva`, making tables on the way. False: no frame left for a table, or
+  /// smaller pages are mapped there.
+  bool map(hw::Vcpu& vcpu, Gva gva, PageSize size, std::uint64_t entry) {
+    return map_from(vcpu, find(vcpu, gva), gva, size, entry);
+  }
+  /// As `map`, from the slot that `find` gave for an address of that page.
+  bool map_from(hw::Vcpu& vcpu, Slot slot, Gva gva, PageSize size, std::uint64_t entry);
   void store(hw::Vcpu& vcpu, const Slot& slot, std::uint64_t entry) { vcpu.store<std::uint64_t>(slot.at, entry); }
   /// Replaces a large leaf by a table of 512 smaller ones with the same flags. False: no frame left for the table.
   bool split(hw::Vcpu& vcpu, const Slot& slot);
   /// Visits the present leaves that overlap [start, end), ascending.
   void for_range(hw::Vcpu& vcpu, Gva start, Gva end, const Visit& visit) const;
-  /// Clears the leaves that lie in [start, end), visiting each before, and frees the tables whose whole span lies in [floor, ceiling).
-  /// Returns whether it freed any: no translation cache may hold them when their frames are used again.
+  /// Clears the leaves that lie in [start, end), visiting each before, and frees the tables whose whole span lies in
+  /// [floor, ceiling), where nothing is mapped and no table stands outside [start, end). Returns whether it freed any:
+  /// no translation cache may hold them when their frames are used again.
   bool clear_range(hw::Vcpu& vcpu, Gva start, Gva end, Gva floor, Gva ceiling, const Visit& visit);
   /// Frees the root; the rest has been cleared.
   void destroy(hw::Vcpu& vcpu);

@@ -12,7 +12,11 @@ namespace vmem::guest {
 
 struct Process {
   Process(hw::Vcpu& vcpu, int process_id, std::string process_name, int levels, std::size_t vcpus)
-      : id(process_id), name(std::move(process_name)), areas((1ull << (levels == 5 ? 56 : 47)) - kPageSize), table(vcpu, levels), loaded(vcpus, 0) {}
+      : id(process_id),
+        name(std::move(process_name)),
+        areas((1ull << (levels == 5 ? 56 : 47)) - kPageSize),
+        table(vcpu, levels),
+        loaded(vcpus, 0) {}
 
   /// 1 to 4095; processes more than 4095 ids apart share one and pay a flush.
   std::uint16_t pcid() const { return static_cast<std::uint16_t>(1 + (id - 1) % 4095); }
@@ -23,10 +27,11 @@ struct Process {
   PageTable table;
   std::uint64_t program_break = 0;  ///< 0: no heap yet
   std::uint64_t heap_start = 0;
-  std::uint64_t resident = 0;       ///< pages of 4 KiB that its table maps
-  /// Per vCPU: entries tagged with this PCID there belong to this process and are in step with its table. Otherwise the next switch flushes them.
+  std::uint64_t resident = 0;  ///< pages of 4 KiB that its table maps
+  /// Per vCPU: entries tagged with this PCID there belong to this process and are in step with its table. Otherwise the
+  /// next switch flushes them.
   std::vector<std::uint8_t> loaded;
-  bool killed = false;              ///< by the out-of-memory killer
+  bool killed = false;  ///< by the out-of-memory killer
 };
 
 }  // namespace vmem::guest

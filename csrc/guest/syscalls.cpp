@@ -14,7 +14,8 @@ void check_range(const char* call, const Process& process, std::uint64_t start, 
   if ((start & kPageMask) != 0) throw ConfigError(where + "the address must be a multiple of 4096");
   if (length == 0) throw ConfigError(where + "the length must be positive");
   if (length > process.areas.top() || start > process.areas.top() - length)
-    throw ConfigError(where + "accepted are user addresses from " + hex(VmaSet::kLowest) + " to " + hex(process.areas.top()));
+    throw ConfigError(where + "accepted are user addresses from " + hex(VmaSet::kLowest) + " to " +
+                      hex(process.areas.top()));
 }
 
 }  // namespace
@@ -29,11 +30,16 @@ Vma Kernel::mmap(hw::Vcpu&, Process& process, const MapRequest& request) {
   check_range("mmap", process, request.address.value_or(0), length);
   std::uint64_t start = request.address.value_or(0);
   if (request.address) {
-    if (start < VmaSet::kLowest) throw ConfigError("mmap at " + hex(start) + ": addresses below " + hex(VmaSet::kLowest) + " are kept free to catch null pointers");
-    if (process.areas.overlaps(start, start + length)) throw ConfigError("mmap of " + hex(length) + " bytes at " + hex(start) + " overlaps an existing mapping");
+    if (start < VmaSet::kLowest)
+      throw ConfigError("mmap at " + hex(start) + ": addresses below " + hex(VmaSet::kLowest) +
+                        " are kept free to catch null pointers");
+    if (process.areas.overlaps(start, start + length))
+      throw ConfigError("mmap of " + hex(length) + " bytes at " + hex(start) + " overlaps an existing mapping");
   } else {
     const auto gap = process.areas.find_gap(length, page_bytes(request.largest));
-    if (!gap) throw OutOfMemory("mmap: the address space of process '" + process.name + "' has no gap of " + std::to_string(length) + " bytes");
+    if (!gap)
+      throw OutOfMemory("mmap: the address space of process '" + process.name + "' has no gap of " +
+                        std::to_string(length) + " bytes");
     start = *gap;
   }
   const Vma vma{start, start + length, request.protection, request.largest, request.name};
@@ -46,18 +52,25 @@ void Kernel::munmap(hw::Vcpu& vcpu, Process& process, std::uint64_t start, std::
   unmap_range(vcpu, process, start, start + align_up(length, kPageSize));
 }
 
+bool Kernel::split_page(hw::Vcpu& vcpu, Process& process, Gva page, const PageTable::Slot& slot) {
+  if (!process.table.split(vcpu, slot)) return false;
+  // Cut to single frames at once; other mappers of a shared large page keep their leaf, whose references each frame
+  // carries.
+  const Gfn gfn = slot.target();
+  const auto order = get<&Page::order>(vcpu, page_entry(gfn));
+  if (order != 0) Buddy::split(vcpu, gfn, order);
+  shoot_down(vcpu, process, page.value, page.value + kPageSize);
+  return true;
+}
+
 void Kernel::split_at(hw::Vcpu& vcpu, Process& process, std::uint64_t address) {
   for (;;) {
     const PageTable::Slot slot = process.table.find(vcpu, Gva{address});
-    if (!slot.present() || slot.level == 1) return;
-    const PageSize size = leaf_page_size(slot.level);
-    const Gfn gfn = slot.target();
-    const auto order = get<&Page::order>(vcpu, page_entry(gfn));
-    // Cut to single frames at once; other mappers of a shared large page keep their leaf, whose references each frame carries.
-    if (order != 0) Buddy::split(vcpu, gfn, order);
-    if (!process.table.split(vcpu, slot)) throw OutOfMemory("the guest has no frame for the page table that splitting a large page takes");
-    const std::uint64_t start = align_down(address, page_bytes(size));
-    shoot_down(vcpu, process, start, start + kPageSize);
+    if (!slot.present()) return;
+    const std::uint64_t page = align_down(address, page_bytes(leaf_page_size(slot.level)));
+    if (page == address) return;
+    if (!split_page(vcpu, process, Gva{page}, slot))
+      throw OutOfMemory("the guest has no frame for the page table that splitting a large page takes");
   }
 }
 
@@ -81,13 +94,14 @@ void Kernel::unmap_range(hw::Vcpu& vcpu, Process& process, std::uint64_t start, 
   std::uint64_t first = end, last = start;
   const std::uint64_t floor = start == 0 ? 0 : process.areas.floor_of(start);
   const std::uint64_t ceiling = end >= process.areas.top() ? ~0ull : process.areas.ceiling_of(end);
-  const bool freed_tables = process.table.clear_range(vcpu, Gva{start}, Gva{end}, Gva{floor}, Gva{ceiling}, [&](Gva at, const PageTable::Slot& slot) {
-    const int order = 9 * (slot.level - 1);
-    drop_reference(vcpu, slot.target(), order, gone);
-    process.resident -= 1ull << order;
-    first = std::min(first, at.value);
-    last = std::max(last, at.value + (kPageSize << order));
-  });
+  const bool freed_tables = process.table.clear_range(vcpu, Gva{start}, Gva{end}, Gva{floor}, Gva{ceiling},
+                                                      [&](Gva at, const PageTable::Slot& slot) {
+                                                        const int order = 9 * (slot.level - 1);
+                                                        drop_reference(vcpu, slot.target(), order, gone);
+                                                        process.resident -= 1ull << order;
+                                                        first = std::min(first, at.value);
+                                                        last = std::max(last, at.value + (kPageSize << order));
+                                                      });
   // A freed table may be in a paging-structure cache even if it held no leaf.
   if (freed_tables) {
     shoot_down(vcpu, process, start, end);
@@ -97,10 +111,12 @@ void Kernel::unmap_range(hw::Vcpu& vcpu, Process& process, std::uint64_t start, 
   for (const Gone& block : gone) free_page(vcpu, block.gfn, block.order);
 }
 
-void Kernel::mprotect(hw::Vcpu& vcpu, Process& process, std::uint64_t start, std::uint64_t length, const Protection& protection) {
+void Kernel::mprotect(hw::Vcpu& vcpu, Process& process, std::uint64_t start, std::uint64_t length,
+                      const Protection& protection) {
   check_range("mprotect", process, start, length);
   const std::uint64_t end = start + align_up(length, kPageSize);
-  if (!process.areas.covers(start, end)) throw ConfigError("mprotect of " + hex(length) + " bytes at " + hex(start) + ": part of the range is not mapped");
+  if (!process.areas.covers(start, end))
+    throw ConfigError("mprotect of " + hex(length) + " bytes at " + hex(start) + ": part of the range is not mapped");
   split_at(vcpu, process, start);
   split_at(vcpu, process, end);
   process.areas.protect(start, end, protection);
@@ -108,7 +124,8 @@ void Kernel::mprotect(hw::Vcpu& vcpu, Process& process, std::uint64_t start, std
   process.table.for_range(vcpu, Gva{start}, Gva{end}, [&](Gva, const PageTable::Slot& slot) {
     const bool shared = !is_exclusive(vcpu, slot);
     std::uint64_t entry = slot.entry & ~(kPteWrite | kPteNoExecute | kPteUser);
-    // A shared page stays read-only until its first store; without any right the entry stays present but closed to the user.
+    // A shared page stays read-only until its first store; without any right the entry stays present but closed to the
+    // user.
     if (protection.write && !shared) entry |= kPteWrite;
     if (!protection.execute) entry |= kPteNoExecute;
     if (protection.read || protection.write || protection.execute) entry |= kPteUser;
@@ -120,11 +137,13 @@ void Kernel::mprotect(hw::Vcpu& vcpu, Process& process, std::uint64_t start, std
 }
 
 std::uint64_t Kernel::brk(hw::Vcpu& vcpu, Process& process, std::uint64_t end) {
-  if (process.heap_start == 0) process.heap_start = process.program_break = process.areas.find_gap(kPageSize, kPageSize).has_value() ? 0x5555'5555'0000 : 0;
-  if (end < process.heap_start) return process.program_break;
+  if (process.heap_start == 0)
+    process.heap_start = process.program_break =
+        process.areas.find_gap(kPageSize, kPageSize).has_value() ? 0x5555'5555'0000 : 0;
+  if (end < process.heap_start || end > process.areas.top()) return process.program_break;
   const std::uint64_t old_end = align_up(process.program_break, kPageSize), new_end = align_up(end, kPageSize);
   if (new_end > old_end) {
-    if (new_end > process.areas.top() || process.areas.overlaps(old_end, new_end)) return process.program_break;
+    if (process.areas.overlaps(old_end, new_end)) return process.program_break;
     const Vma* below = old_end > process.heap_start ? process.areas.find(old_end - 1) : nullptr;
     Vma heap{old_end, new_end, {}, PageSize::k4K, "heap"};
     if (below != nullptr && below->protection == heap.protection) {

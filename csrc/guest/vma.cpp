@@ -56,7 +56,8 @@ bool VmaSet::covers(std::uint64_t start, std::uint64_t end) const {
 void VmaSet::protect(std::uint64_t start, std::uint64_t end, const Protection& protection) {
   cut_at(start);
   cut_at(end);
-  for (auto at = areas_.lower_bound(start); at != areas_.end() && at->first < end; ++at) at->second.protection = protection;
+  for (auto at = areas_.lower_bound(start); at != areas_.end() && at->first < end; ++at)
+    at->second.protection = protection;
 }
 
 std::uint64_t VmaSet::floor_of(std::uint64_t address) const {

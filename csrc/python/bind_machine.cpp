@@ -2,18 +2,18 @@
 #include <pybind11/functional.h>
 #include <pybind11/stl.h>
 
-#include <atomic>
 #include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
-#include <thread>
 #include <tuple>
 
 #include "python/arrays.hpp"
 #include "python/bindings.hpp"
 #include "python/counters.hpp"
+#include "python/machine_entry.hpp"
 #include "sim/machine.hpp"
+#include "vmm/migrate.hpp"
 
 namespace py = pybind11;
 
@@ -24,43 +24,23 @@ using sim::Machine;
 using Protection = std::tuple<bool, bool, bool>;  // read, write, execute
 using Progress = std::optional<std::function<void(std::uint64_t)>>;
 
-guest::Protection protection(const Protection& bits) { return {std::get<0>(bits), std::get<1>(bits), std::get<2>(bits)}; }
+guest::Protection protection(const Protection& bits) {
+  return {std::get<0>(bits), std::get<1>(bits), std::get<2>(bits)};
+}
 
 vmm::MmuMode mode(const std::string& name) {
   if (name == "native") return vmm::MmuMode::native;
   if (name == "nested") return vmm::MmuMode::nested;
-  throw ConfigError("unknown mmu '" + name + "', accepted are native and nested");
+  if (name == "shadow") return vmm::MmuMode::shadow;
+  throw ConfigError("unknown mmu '" + name + "', accepted are native, nested and shadow");
 }
 
-/// One thread at a time: a second one gets an error, not a data race.
-class PyMachine {
- public:
-  explicit PyMachine(std::uint64_t bytes) : machine_(bytes) {}
-
-  class Entry {
-   public:
-    explicit Entry(PyMachine& owner) : owner_(owner), outermost_(owner.thread_.load() != std::this_thread::get_id()) {
-      std::thread::id nobody{};
-      if (outermost_ && !owner_.thread_.compare_exchange_strong(nobody, std::this_thread::get_id()))
-        throw ConfigError("this Hypervisor is running in another thread; use one Hypervisor per thread");
-    }
-    ~Entry() {
-      if (outermost_) owner_.thread_.store(std::thread::id{});
-    }
-    Entry(const Entry&) = delete;
-    Entry& operator=(const Entry&) = delete;
-    Machine* operator->() { return &owner_.machine_; }
-
-   private:
-    PyMachine& owner_;
-    bool outermost_;
-  };
-  Entry enter() { return Entry(*this); }
-
- private:
-  Machine machine_;
-  std::atomic<std::thread::id> thread_{};
-};
+vmm::ShadowSync shadow_sync(const std::string& name) {
+  if (name == "trace") return vmm::ShadowSync::trace;
+  if (name == "unsync") return vmm::ShadowSync::unsync;
+  if (name == "vtlb") return vmm::ShadowSync::vtlb;
+  throw ConfigError("unknown sync '" + name + "', accepted are trace, unsync and vtlb");
+}
 
 /// Looks at Python's signals, and reports progress, about twenty times a second.
 sim::Poll make_poll(const Progress& progress) {
@@ -82,19 +62,19 @@ struct Where {
 };
 
 template <class Use>
-auto in_process(PyMachine& self, const Where& where, Use&& use) {
-  auto machine = self.enter();
+auto in_process(PyMachine::Entry machine, const Where& where, Use&& use) {
   sim::Guest& guest = machine->guest(where.vm);
-  return use(*machine.operator->(), guest, Machine::vcpu(guest, where.vcpu), Machine::process(guest, where.process));
+  return use(*machine, guest, Machine::vcpu(guest, where.vcpu), Machine::process(guest, where.process));
 }
 
-/// (references, segfaults, address of the first, process was stopped, counters, walk_cycles, cycles): what changed on that vCPU.
+/// (references, segfaults, address of the first, process was stopped, counters, walk_cycles, cycles): what changed on
+/// that vCPU.
 template <class Replay>
 py::tuple replay(PyMachine& self, const Where& where, Replay&& run) {
   sim::ReplayResult result;
   Counters difference;
   std::uint64_t walk_cycles = 0, cycles = 0;
-  in_process(self, where, [&](Machine& machine, sim::Guest& guest, hw::Vcpu& vcpu, guest::Process& process) {
+  in_process(self.enter(), where, [&](Machine& machine, sim::Guest& guest, hw::Vcpu& vcpu, guest::Process& process) {
     const py::gil_scoped_release unlocked;
     const Counters before = vcpu.mmu().counters();
     result = run(machine, guest, vcpu, process);
@@ -108,55 +88,87 @@ py::tuple replay(PyMachine& self, const Where& where, Replay&& run) {
   return py::make_tuple(result.done, result.segfaults, result.first_segfault.value, result.stopped, counters);
 }
 
-py::tuple access(PyMachine& self, std::uint16_t vm, std::size_t vcpu, int process, const py::object& address_array, const py::object& kind_array, const Progress& progress) {
+py::tuple access(PyMachine& self, std::uint16_t vm, std::size_t vcpu, int process, const py::object& address_array,
+                 const py::object& kind_array, const Progress& progress) {
   const AddressArray addresses = exact_array<std::uint64_t>(address_array, "addresses");
   const KindArray kinds = exact_array<std::uint8_t>(kind_array, "kinds");
   check_batch(addresses, kinds);
   const auto count = static_cast<std::size_t>(addresses.size());
-  return replay(self, {vm, vcpu, process}, [&](Machine& machine, sim::Guest& guest, hw::Vcpu& cpu, guest::Process& proc) {
-    return machine.access(guest, cpu, proc, {addresses.data(), count}, {kinds.data(), count}, make_poll(progress));
-  });
+  return replay(
+      self, {vm, vcpu, process}, [&](Machine& machine, sim::Guest& guest, hw::Vcpu& cpu, guest::Process& proc) {
+        return machine.access(guest, cpu, proc, {addresses.data(), count}, {kinds.data(), count}, make_poll(progress));
+      });
 }
 
 /// `runs`: one-dimensional contiguous array of 16-byte records (page, loads, stores).
-py::tuple replay_runs(PyMachine& self, std::uint16_t vm, std::size_t vcpu, int process, const py::array& runs, const Progress& progress) {
-  if (runs.ndim() != 1 || runs.itemsize() != sizeof(sim::Run) || !(runs.flags() & py::array::c_style)) throw ConfigError("runs: expected a contiguous one-dimensional array of RUN_DTYPE");
+py::tuple replay_runs(PyMachine& self, std::uint16_t vm, std::size_t vcpu, int process, const py::array& runs,
+                      const Progress& progress) {
+  if (runs.ndim() != 1 || runs.itemsize() != sizeof(sim::Run) || !(runs.flags() & py::array::c_style))
+    throw ConfigError("runs: expected a contiguous one-dimensional array of RUN_DTYPE");
   const auto* const first = static_cast<const sim::Run*>(runs.data());
   const std::span<const sim::Run> span(first, static_cast<std::size_t>(runs.size()));
-  for (std::size_t i = 0; i < span.size(); ++i)
-    if (!sim::well_formed(span[i])) throw ConfigError("runs[" + std::to_string(i) + "]: a run that began with a load or fetch holds no stores, and a run is never empty");
-  return replay(self, {vm, vcpu, process}, [&](Machine& machine, sim::Guest& guest, hw::Vcpu& cpu, guest::Process& proc) { return machine.replay(guest, cpu, proc, span, make_poll(progress)); });
+  return replay(self, {vm, vcpu, process},
+                [&](Machine& machine, sim::Guest& guest, hw::Vcpu& cpu, guest::Process& proc) {
+                  return machine.replay(guest, cpu, proc, span, make_poll(progress));
+                });
 }
 
-py::object read(PyMachine& self, std::uint16_t vm, std::size_t vcpu, int process, std::uint64_t start, std::uint64_t length) {
-  if (length > 1ull << 32) throw ConfigError("read of " + std::to_string(length) + " bytes: accepted is up to 4 GiB at once");
-  std::string bytes(length, '\0');
+/// Calls `part(offset, length)` for stretches of `length` bytes until one returns false, without the GIL but with a
+/// look at Python's signals in between. False if one did.
+template <class Part>
+bool in_parts(std::uint64_t length, Part&& part) {
+  constexpr std::uint64_t kPart = 4ull << 20;  // a few milliseconds
+  for (std::uint64_t offset = 0; offset < length; offset += kPart) {
+    {
+      const py::gil_scoped_release unlocked;
+      if (!part(offset, std::min(kPart, length - offset))) return false;
+    }
+    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+  }
+  return true;
+}
+
+/// The bytes, or the address of the SIGSEGV.
+py::object read(PyMachine& self, std::uint16_t vm, std::size_t vcpu, int process, std::uint64_t start,
+                std::uint64_t length) {
+  if (length > 1ull << 32)
+    throw ConfigError("read of " + std::to_string(length) + " bytes: accepted is up to 4 GiB at once");
+  auto bytes = py::reinterpret_steal<py::object>(PyBytes_FromStringAndSize(nullptr, static_cast<py::ssize_t>(length)));
+  if (!bytes) throw py::error_already_set();
+  const std::span out(reinterpret_cast<std::byte*>(PyBytes_AS_STRING(bytes.ptr())), length);
   Gva at;
-  const bool done = in_process(self, {vm, vcpu, process}, [&](Machine& machine, sim::Guest& guest, hw::Vcpu& cpu, guest::Process& proc) {
-    return machine.read(guest, cpu, proc, {start}, std::as_writable_bytes(std::span(bytes)), at);
-  });
-  return done ? py::object(py::bytes(bytes)) : py::object(py::int_(at.value));
+  const bool done = in_process(
+      self.enter(), {vm, vcpu, process}, [&](Machine& machine, sim::Guest& guest, hw::Vcpu& cpu, guest::Process& proc) {
+        return in_parts(length, [&](std::uint64_t offset, std::uint64_t count) {
+          return machine.read(guest, cpu, proc, Gva{start} + offset, out.subspan(offset, count), at);
+        });
+      });
+  return done ? bytes : py::object(py::int_(at.value));
 }
 
 /// None, or the address of the SIGSEGV.
-std::optional<std::uint64_t> write(PyMachine& self, std::uint16_t vm, std::size_t vcpu, int process, std::uint64_t start, const py::buffer& data) {
-  const py::buffer_info info = data.request();
-  if (!PyBuffer_IsContiguous(info.view(), 'C')) throw ConfigError("data: expected a contiguous buffer");
-  const std::span bytes(static_cast<const std::byte*>(info.ptr), static_cast<std::size_t>(info.size * info.itemsize));
+std::optional<std::uint64_t> write(PyMachine& self, std::uint16_t vm, std::size_t vcpu, int process,
+                                   std::uint64_t start, const py::object& data) {
+  py::buffer_info info;
+  const std::span<const std::byte> bytes = bytes_of(data, info);
   Gva at;
-  const bool done = in_process(self, {vm, vcpu, process}, [&](Machine& machine, sim::Guest& guest, hw::Vcpu& cpu, guest::Process& proc) { return machine.write(guest, cpu, proc, {start}, bytes, at); });
+  const bool done = in_process(
+      self.enter(), {vm, vcpu, process}, [&](Machine& machine, sim::Guest& guest, hw::Vcpu& cpu, guest::Process& proc) {
+        return in_parts(bytes.size(), [&](std::uint64_t offset, std::uint64_t count) {
+          return machine.write(guest, cpu, proc, Gva{start} + offset, bytes.subspan(offset, count), at);
+        });
+      });
   return done ? std::nullopt : std::optional(at.value);
 }
 
-py::array_t<std::uint64_t> translate(PyMachine& self, std::uint16_t vm, std::size_t vcpu, int process, const py::object& address_array) {
+py::array_t<std::uint64_t> translate(PyMachine& self, std::uint16_t vm, std::size_t vcpu, int process,
+                                     const py::object& address_array) {
   const AddressArray addresses = exact_array<std::uint64_t>(address_array, "addresses");
   py::array_t<std::uint64_t> result(addresses.size());
-  in_process(self, {vm, vcpu, process}, [&](Machine&, sim::Guest& guest, hw::Vcpu& cpu, guest::Process& proc) {
+  in_process(self.enter(), {vm, vcpu, process}, [&](Machine&, sim::Guest& guest, hw::Vcpu& cpu, guest::Process& proc) {
     guest.kernel->switch_to(cpu, proc);
     for (py::ssize_t i = 0; i < addresses.size(); ++i) {
-      Hpa hpa{~0ull};
-      if (!cpu.probe({addresses.data()[i]}, AccessKind::load, hpa)) hpa.value = ~0ull;
-      result.mutable_data()[i] = hpa.value;
+      result.mutable_data()[i] = guest.vm->probe(cpu, {addresses.data()[i]}, AccessKind::load).value;
     }
   });
   return result;
@@ -171,15 +183,20 @@ py::dict vm_counters(Machine& machine, const Counters& counters) {
 
 void bind_host(py::classh<PyMachine>& machine) {
   machine.def(py::init<std::uint64_t>(), py::arg("memory"))
-      .def("create_vm",
-           [](PyMachine& self, const std::string& name, std::uint64_t memory, int vcpus, const std::string& mmu, int backing, const hw::CpuConfig& cpu) {
-             return self.enter()->create_vm({name, memory, vcpus, mode(mmu), {static_cast<PageSize>(backing)}, cpu});
-           },
-           py::kw_only(), py::arg("name"), py::arg("memory"), py::arg("vcpus"), py::arg("mmu"), py::arg("backing"), py::arg("cpu"))
+      .def(
+          "create_vm",
+          [](PyMachine& self, const std::string& name, std::uint64_t memory, int vcpus, const std::string& mmu,
+             int backing, const hw::CpuConfig& cpu, const std::string& sync, std::uint64_t shadow_pages) {
+            const vmm::ShadowConfig shadow{shadow_sync(sync), shadow_pages};
+            return self.enter()->create_vm(
+                {name, memory, vcpus, mode(mmu), {static_cast<PageSize>(backing)}, shadow, cpu});
+          },
+          py::kw_only(), py::arg("name"), py::arg("memory"), py::arg("vcpus"), py::arg("mmu"), py::arg("backing"),
+          py::arg("cpu"), py::arg("sync"), py::arg("shadow_pages"))
       .def("destroy_vm", [](PyMachine& self, std::uint16_t vm) { self.enter()->destroy_vm(vm); })
       .def("meminfo",
            [](PyMachine& self) {
-             const vmm::MemoryInfo info = self.enter()->hypervisor().meminfo();
+             const vmm::MemoryInfo info = self.look()->hypervisor().meminfo();
              py::dict dict;
              dict["total"] = info.total;
              dict["free"] = info.free;
@@ -191,7 +208,7 @@ void bind_host(py::classh<PyMachine>& machine) {
       .def("check", [](PyMachine& self) { self.enter()->check(); })
       .def("costs",
            [](PyMachine& self) {
-             const sim::CostModel costs = self.enter()->costs();
+             const sim::CostModel costs = self.look()->costs();
              py::dict dict;
 #define X(name, cycles, unit, source) dict[#name] = costs.name;
              VMEM_COSTS(X)
@@ -211,27 +228,70 @@ void bind_host(py::classh<PyMachine>& machine) {
       });
 }
 
+void check_physical(const vmm::Vm& vm, Gpa gpa, std::uint64_t length) {
+  const std::uint64_t size = vm.frames() << kPageShift;
+  if (gpa.value > size || length > size - gpa.value)
+    throw ConfigError("guest-physical " + hex(gpa.value) + " + " + std::to_string(length) + " bytes: VM '" +
+                      vm.config().name + "' has " + std::to_string(size) + " bytes");
+}
+
+/// What the hypervisor sees of a guest's memory: zeros where no machine frame is.
+std::string read_physical(vmm::Vm& vm, Gpa gpa, std::uint64_t length) {
+  check_physical(vm, gpa, length);
+  std::string bytes(length, '\0');
+  for (std::uint64_t done = 0; done < length;) {
+    const Gpa at = gpa + done;
+    const std::uint64_t part = std::min(length - done, kPageSize - at.offset());
+    const Hpa lies = vm.machine_address(at);
+    if (lies != hw::kNoMemory)
+      vm.memory().bytes().read(lies.value, std::as_writable_bytes(std::span(bytes)).subspan(done, part));
+    done += part;
+  }
+  return bytes;
+}
+
 void bind_vm(py::classh<PyMachine>& machine) {
-  machine.def("resident", [](PyMachine& self, std::uint16_t vm) { return self.enter()->guest(vm).vm->resident_frames() << kPageShift; })
+  machine
+      .def("resident",
+           [](PyMachine& self, std::uint16_t vm) { return self.look()->guest(vm).vm->resident_frames() << kPageShift; })
       .def("counters",
            [](PyMachine& self, std::uint16_t vm) {
-             auto entered = self.enter();
-             return vm_counters(*entered.operator->(), entered->guest(vm).vm->counters());
+             auto entered = self.look();
+             return vm_counters(*entered, entered->guest(vm).vm->counters());
            })
       .def("vcpu_counters",
            [](PyMachine& self, std::uint16_t vm, std::size_t vcpu) {
-             auto entered = self.enter();
-             return vm_counters(*entered.operator->(), Machine::vcpu(entered->guest(vm), vcpu).mmu().counters());
+             auto entered = self.look();
+             return vm_counters(*entered, Machine::vcpu(entered->guest(vm), vcpu).mmu().counters());
            })
-      .def("flush_tlb", [](PyMachine& self, std::uint16_t vm, std::size_t vcpu) { Machine::vcpu(self.enter()->guest(vm), vcpu).flush_tlb(); })
+      .def("vcpu_count", [](PyMachine& self, std::uint16_t vm) { return self.look()->guest(vm).vm->vcpu_count(); })
+      .def("read_physical",
+           [](PyMachine& self, std::uint16_t vm, std::uint64_t gpa, std::uint64_t length) {
+             auto entered = self.look();
+             return py::bytes(read_physical(*entered->guest(vm).vm, Gpa{gpa}, length));
+           })
+      .def("write_physical",
+           [](PyMachine& self, std::uint16_t vm, std::uint64_t gpa, const py::bytes& data) {
+             auto entered = self.enter();
+             sim::Guest& guest = entered->guest(vm);
+             const std::string bytes = data;
+             check_physical(*guest.vm, Gpa{gpa}, bytes.size());
+             // As a device would: by the guest's own road to its memory, write tracing included.
+             guest.vm->vcpu(0).write(Gpa{gpa}, std::as_bytes(std::span(bytes)));
+           })
+      .def("migrate", [](PyMachine& self, std::uint16_t vm,
+                         std::uint64_t gpa) { return vmm::migrate(*self.enter()->guest(vm).vm, Gpa{gpa}.frame()); })
+      .def("flush_tlb", [](PyMachine& self, std::uint16_t vm,
+                           std::size_t vcpu) { Machine::vcpu(self.enter()->guest(vm), vcpu).flush_tlb(); })
       .def("guest_memory",
            [](PyMachine& self, std::uint16_t vm) {
-             auto entered = self.enter();
+             auto entered = self.look();
              guest::Kernel& kernel = *entered->guest(vm).kernel;
-             return py::make_tuple(kernel.frames() << kPageShift, kernel.managed_frames() << kPageShift, kernel.free_frames() << kPageShift);
+             return py::make_tuple(kernel.frames() << kPageShift, kernel.managed_frames() << kPageShift,
+                                   kernel.free_frames() << kPageShift);
            })
       .def("vmstat", [](PyMachine& self, std::uint16_t vm) {
-        const guest::VmStat stat = self.enter()->guest(vm).kernel->vmstat();
+        const guest::VmStat stat = self.look()->guest(vm).kernel->vmstat();
         py::dict dict;
         dict["pgfault"] = stat.pgfault;
         dict["pgalloc"] = stat.pgalloc;
@@ -245,47 +305,82 @@ void bind_vm(py::classh<PyMachine>& machine) {
 }
 
 void bind_process(py::classh<PyMachine>& machine) {
-  machine.def("spawn", [](PyMachine& self, std::uint16_t vm, const std::string& name) {
-        auto entered = self.enter();
-        sim::Guest& guest = entered->guest(vm);
-        return guest.kernel->spawn(guest.vm->vcpu(0), name).id;
-      })
-      .def("fork", [](PyMachine& self, std::uint16_t vm, std::size_t vcpu, int process) {
-        return in_process(self, {vm, vcpu, process}, [](Machine&, sim::Guest& guest, hw::Vcpu& cpu, guest::Process& proc) { return guest.kernel->fork(cpu, proc).id; });
-      })
-      .def("exit", [](PyMachine& self, std::uint16_t vm, std::size_t vcpu, int process) {
-        in_process(self, {vm, vcpu, process}, [](Machine&, sim::Guest& guest, hw::Vcpu& cpu, guest::Process& proc) { guest.kernel->exit(cpu, proc); });
-      })
+  machine
+      .def("spawn",
+           [](PyMachine& self, std::uint16_t vm, const std::string& name) {
+             auto entered = self.enter();
+             sim::Guest& guest = entered->guest(vm);
+             return guest.kernel->spawn(guest.vm->vcpu(0), name).id;
+           })
+      .def("fork",
+           [](PyMachine& self, std::uint16_t vm, std::size_t vcpu, int process) {
+             return in_process(self.enter(), {vm, vcpu, process},
+                               [](Machine&, sim::Guest& guest, hw::Vcpu& cpu, guest::Process& proc) {
+                                 return guest.kernel->fork(cpu, proc).id;
+                               });
+           })
+      .def("exit",
+           [](PyMachine& self, std::uint16_t vm, std::size_t vcpu, int process) {
+             in_process(self.enter(), {vm, vcpu, process},
+                        [](Machine&, sim::Guest& guest, hw::Vcpu& cpu, guest::Process& proc) {
+                          guest.kernel->exit(cpu, proc);
+                        });
+           })
       .def("mmap",
-           [](PyMachine& self, std::uint16_t vm, std::size_t vcpu, int process, std::uint64_t length, const Protection& prot, std::optional<std::uint64_t> at, int page, const std::string& name) {
-             return in_process(self, {vm, vcpu, process}, [&](Machine&, sim::Guest& guest, hw::Vcpu& cpu, guest::Process& proc) {
-               const guest::Vma vma = guest.kernel->mmap(cpu, proc, {length, protection(prot), at, static_cast<PageSize>(page), name});
-               return std::make_tuple(vma.start, vma.end);
-             });
+           [](PyMachine& self, std::uint16_t vm, std::size_t vcpu, int process, std::uint64_t length,
+              const Protection& prot, std::optional<std::uint64_t> at, int page, const std::string& name) {
+             return in_process(self.enter(), {vm, vcpu, process},
+                               [&](Machine&, sim::Guest& guest, hw::Vcpu& cpu, guest::Process& proc) {
+                                 const guest::Vma vma = guest.kernel->mmap(
+                                     cpu, proc, {length, protection(prot), at, static_cast<PageSize>(page), name});
+                                 return std::make_tuple(vma.start, vma.end);
+                               });
            })
-      .def("munmap", [](PyMachine& self, std::uint16_t vm, std::size_t vcpu, int process, std::uint64_t start, std::uint64_t length) {
-        in_process(self, {vm, vcpu, process}, [&](Machine&, sim::Guest& guest, hw::Vcpu& cpu, guest::Process& proc) { guest.kernel->munmap(cpu, proc, start, length); });
-      })
+      .def("munmap",
+           [](PyMachine& self, std::uint16_t vm, std::size_t vcpu, int process, std::uint64_t start,
+              std::uint64_t length) {
+             in_process(self.enter(), {vm, vcpu, process},
+                        [&](Machine&, sim::Guest& guest, hw::Vcpu& cpu, guest::Process& proc) {
+                          guest.kernel->munmap(cpu, proc, start, length);
+                        });
+           })
       .def("mprotect",
-           [](PyMachine& self, std::uint16_t vm, std::size_t vcpu, int process, std::uint64_t start, std::uint64_t length, const Protection& prot) {
-             in_process(self, {vm, vcpu, process}, [&](Machine&, sim::Guest& guest, hw::Vcpu& cpu, guest::Process& proc) { guest.kernel->mprotect(cpu, proc, start, length, protection(prot)); });
+           [](PyMachine& self, std::uint16_t vm, std::size_t vcpu, int process, std::uint64_t start,
+              std::uint64_t length, const Protection& prot) {
+             in_process(self.enter(), {vm, vcpu, process},
+                        [&](Machine&, sim::Guest& guest, hw::Vcpu& cpu, guest::Process& proc) {
+                          guest.kernel->mprotect(cpu, proc, start, length, protection(prot));
+                        });
            })
-      .def("brk", [](PyMachine& self, std::uint16_t vm, std::size_t vcpu, int process, std::uint64_t end) {
-        return in_process(self, {vm, vcpu, process}, [&](Machine&, sim::Guest& guest, hw::Vcpu& cpu, guest::Process& proc) { return guest.kernel->brk(cpu, proc, end); });
-      })
-      .def("areas", [](PyMachine& self, std::uint16_t vm, int process) {
-        return in_process(self, {vm, 0, process}, [](Machine&, sim::Guest&, hw::Vcpu&, guest::Process& proc) {
-          py::list list;
-          for (const auto& [start, vma] : proc.areas.areas())
-            list.append(py::make_tuple(start, vma.end, py::make_tuple(vma.protection.read, vma.protection.write, vma.protection.execute), vma.name));
-          return list;
-        });
-      })
-      .def("process_resident", [](PyMachine& self, std::uint16_t vm, int process) {
-        return in_process(self, {vm, 0, process}, [](Machine&, sim::Guest&, hw::Vcpu&, guest::Process& proc) { return proc.resident << kPageShift; });
-      })
-      .def("access", &access, py::arg("vm"), py::arg("vcpu"), py::arg("process"), py::arg("addresses"), py::arg("kinds"), py::arg("progress") = py::none())
-      .def("replay", &replay_runs, py::arg("vm"), py::arg("vcpu"), py::arg("process"), py::arg("runs"), py::arg("progress") = py::none())
+      .def("brk",
+           [](PyMachine& self, std::uint16_t vm, std::size_t vcpu, int process, std::uint64_t end) {
+             return in_process(self.enter(), {vm, vcpu, process},
+                               [&](Machine&, sim::Guest& guest, hw::Vcpu& cpu, guest::Process& proc) {
+                                 return guest.kernel->brk(cpu, proc, end);
+                               });
+           })
+      .def("areas",
+           [](PyMachine& self, std::uint16_t vm, int process) {
+             return in_process(
+                 self.look(), {vm, 0, process}, [](Machine&, sim::Guest&, hw::Vcpu&, guest::Process& proc) {
+                   py::list list;
+                   for (const auto& [start, vma] : proc.areas.areas())
+                     list.append(py::make_tuple(
+                         start, vma.end,
+                         py::make_tuple(vma.protection.read, vma.protection.write, vma.protection.execute), vma.name));
+                   return list;
+                 });
+           })
+      .def("process_resident",
+           [](PyMachine& self, std::uint16_t vm, int process) {
+             return in_process(
+                 self.look(), {vm, 0, process},
+                 [](Machine&, sim::Guest&, hw::Vcpu&, guest::Process& proc) { return proc.resident << kPageShift; });
+           })
+      .def("access", &access, py::arg("vm"), py::arg("vcpu"), py::arg("process"), py::arg("addresses"),
+           py::arg("kinds"), py::arg("progress") = py::none())
+      .def("replay", &replay_runs, py::arg("vm"), py::arg("vcpu"), py::arg("process"), py::arg("runs"),
+           py::arg("progress") = py::none())
       .def("read", &read)
       .def("write", &write)
       .def("translate", &translate);

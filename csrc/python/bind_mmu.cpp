@@ -10,6 +10,7 @@
 #include "python/arrays.hpp"
 #include "python/bindings.hpp"
 #include "python/counters.hpp"
+#include "python/words.hpp"
 
 namespace py = pybind11;
 
@@ -18,14 +19,22 @@ namespace {
 
 const char* kind_name(hw::FaultKind kind) {
   switch (kind) {
-    case hw::FaultKind::none: return "none";
-    case hw::FaultKind::page_fault: return "page_fault";
-    case hw::FaultKind::general_protection: return "general_protection";
-    case hw::FaultKind::ept_violation: return "ept_violation";
-    case hw::FaultKind::ept_misconfiguration: return "ept_misconfiguration";
-    case hw::FaultKind::nested_page_fault: return "nested_page_fault";
-    case hw::FaultKind::tlb_refill: return "tlb_refill";
-    case hw::FaultKind::tlb_modified: return "tlb_modified";
+    case hw::FaultKind::none:
+      return "none";
+    case hw::FaultKind::page_fault:
+      return "page_fault";
+    case hw::FaultKind::general_protection:
+      return "general_protection";
+    case hw::FaultKind::ept_violation:
+      return "ept_violation";
+    case hw::FaultKind::ept_misconfiguration:
+      return "ept_misconfiguration";
+    case hw::FaultKind::nested_page_fault:
+      return "nested_page_fault";
+    case hw::FaultKind::tlb_refill:
+      return "tlb_refill";
+    case hw::FaultKind::tlb_modified:
+      return "tlb_modified";
   }
   return "";
 }
@@ -46,13 +55,16 @@ AccessKind access_kind(const std::string& name) {
 /// An Mmu and the memory it reads, kept alive with it.
 class BareMmu {
  public:
-  BareMmu(std::shared_ptr<memory::PhysicalMemory> memory, const hw::CpuConfig& cpu) : memory_(std::move(memory)), mmu_({memory_->data(), memory_->size()}, cpu) {}
+  BareMmu(std::shared_ptr<memory::PhysicalMemory> memory, const hw::CpuConfig& cpu)
+      : memory_(std::move(memory)), mmu_({memory_->data(), memory_->size()}, cpu) {}
 
   hw::Mmu& mmu() { return mmu_; }
-  Result access(std::uint64_t va, const std::string& kind) {
+  Result access(Word word, const std::string& kind) {
+    const std::uint64_t va = word.value;
     return result(va, [&](auto& entry, auto& fault) { return mmu_.access({va}, access_kind(kind), entry, fault); });
   }
-  Result probe(std::uint64_t va, const std::string& kind) {
+  Result probe(Word word, const std::string& kind) {
+    const std::uint64_t va = word.value;
     return result(va, [&](auto& entry, auto& fault) { return mmu_.probe({va}, access_kind(kind), entry, fault); });
   }
 
@@ -70,26 +82,28 @@ class BareMmu {
 };
 
 template <class T>
-void replace(T& field, const std::optional<T>& value) {
-  if (value) field = *value;
+void replace(T& field, const std::optional<Word>& value, const char* name, std::uint64_t most = static_cast<T>(~T{0})) {
+  if (value) field = narrow<T>(*value, name, most);
 }
 
-void set_state(BareMmu& self, std::optional<std::uint64_t> cr0, std::optional<std::uint64_t> cr3, std::optional<std::uint64_t> cr4, std::optional<std::uint64_t> efer,
-               std::optional<std::uint32_t> pkru, std::optional<std::uint8_t> cpl, std::optional<bool> ac, std::optional<std::uint16_t> vpid, std::optional<std::uint64_t> eptp,
-               std::optional<std::uint64_t> ncr3) {
+void set_state(BareMmu& self, std::optional<Word> cr0, std::optional<Word> cr3, std::optional<Word> cr4,
+               std::optional<Word> efer, std::optional<Word> pkru, std::optional<Word> cpl, std::optional<bool> ac,
+               std::optional<Word> vpid, std::optional<Word> eptp, std::optional<Word> ncr3) {
   hw::State state = self.mmu().state();
-  replace(state.cr0, cr0);
-  replace(state.cr3, cr3);
-  replace(state.cr4, cr4);
-  replace(state.efer, efer);
-  replace(state.pkru, pkru);
-  replace(state.cpl, cpl);
-  replace(state.ac, ac);
-  replace(state.vpid, vpid);
+  replace(state.cr0, cr0, "cr0");
+  replace(state.cr3, cr3, "cr3");
+  replace(state.cr4, cr4, "cr4");
+  replace(state.efer, efer, "efer");
+  replace(state.pkru, pkru, "pkru");
+  replace(state.cpl, cpl, "cpl", 3);
+  replace(state.vpid, vpid, "vpid");
+  state.ac = ac.value_or(state.ac);
   if (eptp && ncr3) throw ConfigError("eptp and ncr3: give one second stage, not two");
   if (eptp || ncr3) {
-    state.second_stage_root = eptp ? *eptp : *ncr3;
-    state.second_stage = state.second_stage_root == 0 ? hw::SecondStageKind::none : eptp ? hw::SecondStageKind::ept : hw::SecondStageKind::npt;
+    state.second_stage_root = eptp ? eptp->value : ncr3->value;
+    state.second_stage = state.second_stage_root == 0 ? hw::SecondStageKind::none
+                         : eptp                       ? hw::SecondStageKind::ept
+                                                      : hw::SecondStageKind::npt;
   }
   self.mmu().set_state(state);
 }
@@ -100,23 +114,24 @@ std::uint64_t access_batch(BareMmu& self, const py::object& address_array, const
   check_batch(addresses, kinds);
   const py::gil_scoped_release unlocked;
   std::uint64_t faults = 0;
-  self.mmu().access_batch(addresses.data(), kinds.data(), static_cast<std::size_t>(addresses.size()), [&](std::size_t, const hw::Fault&) {
-    ++faults;
-    return true;
-  });
+  self.mmu().access_batch(addresses.data(), kinds.data(), static_cast<std::size_t>(addresses.size()),
+                          [&](std::size_t, const hw::Fault&) {
+                            ++faults;
+                            return true;
+                          });
   return faults;
 }
 
 template <class Type>
-Type checked_type(int type, int most, const char* instruction) {
-  if (type < 0 || type > most) throw ConfigError(std::string(instruction) + " type " + std::to_string(type) + ", accepted is 0 to " + std::to_string(most));
-  return static_cast<Type>(type);
+Type checked_type(Word type, std::uint64_t most, const char* what) {
+  return static_cast<Type>(narrow<std::uint8_t>(type, what, most));
 }
 
 void bind_results(py::module_& m) {
   py::classh<hw::Fault>(m, "Fault")
       .def_property_readonly("kind", [](const hw::Fault& f) { return kind_name(f.kind); })
-      .def_property_readonly("vector", [](const hw::Fault& f) { return f.vector() == 0 ? std::nullopt : std::optional(f.vector()); })
+      .def_property_readonly(
+          "vector", [](const hw::Fault& f) { return f.vector() == 0 ? std::nullopt : std::optional(f.vector()); })
       .def_readonly("error_code", &hw::Fault::error_code)
       .def_property_readonly("address", [](const hw::Fault& f) { return f.gva.value; })
       .def_readonly("ept_qualification", &hw::Fault::qualification)
@@ -136,22 +151,45 @@ void bind_mmu(py::module_& m) {
   bind_results(m);
   py::classh<BareMmu>(m, "Mmu")
       .def(py::init<std::shared_ptr<memory::PhysicalMemory>, const hw::CpuConfig&>(), py::arg("memory"), py::arg("cpu"))
-      .def("set_state", &set_state, py::kw_only(), py::arg("cr0") = py::none(), py::arg("cr3") = py::none(), py::arg("cr4") = py::none(), py::arg("efer") = py::none(),
-           py::arg("pkru") = py::none(), py::arg("cpl") = py::none(), py::arg("ac") = py::none(), py::arg("vpid") = py::none(), py::arg("eptp") = py::none(), py::arg("ncr3") = py::none())
+      .def("set_state", &set_state, py::kw_only(), py::arg("cr0") = py::none(), py::arg("cr3") = py::none(),
+           py::arg("cr4") = py::none(), py::arg("efer") = py::none(), py::arg("pkru") = py::none(),
+           py::arg("cpl") = py::none(), py::arg("ac") = py::none(), py::arg("vpid") = py::none(),
+           py::arg("eptp") = py::none(), py::arg("ncr3") = py::none())
       .def("access", &BareMmu::access, py::arg("va"), py::arg("kind") = "load")
       .def("probe", &BareMmu::probe, py::arg("va"), py::arg("kind") = "load")
       .def("access_batch", &access_batch, py::arg("addresses"), py::arg("kinds"))
-      .def("invlpg", [](BareMmu& self, std::uint64_t va) { self.mmu().invlpg({va}); }, py::arg("va"))
-      .def("invpcid", [](BareMmu& self, int type, std::uint16_t pcid, std::uint64_t va) { self.mmu().invpcid(checked_type<hw::Mmu::InvpcidType>(type, 3, "INVPCID"), pcid, {va}); },
-           py::arg("type"), py::arg("pcid") = 0, py::arg("va") = 0)
-      .def("mov_cr3", [](BareMmu& self, std::uint64_t value) { self.mmu().mov_cr3(value); }, py::arg("value"))
-      .def("mov_cr4", [](BareMmu& self, std::uint64_t value) { self.mmu().mov_cr4(value); }, py::arg("value"))
-      .def("invvpid", [](BareMmu& self, int type, std::uint16_t vpid, std::uint64_t va) { return self.mmu().invvpid(checked_type<hw::Mmu::InvvpidType>(type, 3, "INVVPID"), vpid, {va}); },
-           py::arg("type"), py::arg("vpid") = 0, py::arg("va") = 0)
-      .def("invept", [](BareMmu& self, int type, std::uint64_t eptp) {
-             if (type != 1 && type != 2) throw ConfigError("INVEPT type " + std::to_string(type) + ", accepted are 1 (single context) and 2 (all contexts)");
-             if (type == 1) self.mmu().invept_single(eptp); else self.mmu().invept_all();
-           }, py::arg("type"), py::arg("eptp") = 0)
+      .def(
+          "invlpg", [](BareMmu& self, Word va) { self.mmu().invlpg({va.value}); }, py::arg("va"))
+      .def(
+          "invpcid",
+          [](BareMmu& self, Word type, Word pcid, Word va) {
+            self.mmu().invpcid(checked_type<hw::Mmu::InvpcidType>(type, 3, "INVPCID type"),
+                               narrow<std::uint16_t>(pcid, "pcid", 4095), {va.value});
+          },
+          py::arg("type"), py::arg("pcid") = 0, py::arg("va") = 0)
+      .def(
+          "mov_cr3", [](BareMmu& self, Word value) { self.mmu().mov_cr3(value.value); }, py::arg("value"))
+      .def(
+          "mov_cr4", [](BareMmu& self, Word value) { self.mmu().mov_cr4(value.value); }, py::arg("value"))
+      .def(
+          "invvpid",
+          [](BareMmu& self, Word type, Word vpid, Word va) {
+            return self.mmu().invvpid(checked_type<hw::Mmu::InvvpidType>(type, 3, "INVVPID type"),
+                                      narrow<std::uint16_t>(vpid, "vpid"), {va.value});
+          },
+          py::arg("type"), py::arg("vpid") = 0, py::arg("va") = 0)
+      .def(
+          "invept",
+          [](BareMmu& self, Word type, Word eptp) {
+            if (type.value != 1 && type.value != 2)
+              throw ConfigError("INVEPT type " + std::to_string(type.value) +
+                                ", accepted are 1 (single context) and 2 (all contexts)");
+            if (type.value == 1)
+              self.mmu().invept_single(eptp.value);
+            else
+              self.mmu().invept_all();
+          },
+          py::arg("type"), py::arg("eptp") = 0)
       .def("flush", [](BareMmu& self) { self.mmu().flush(); })
       .def("counters", [](BareMmu& self) { return counters_dict(self.mmu().counters()); })
       .def("reset_counters", [](BareMmu& self) { self.mmu().reset_counters(); });

@@ -33,7 +33,7 @@ py::dtype run_dtype() {
     (result.append(items), ...);
     return result;
   };
-  return py::dtype(list("page", "loads", "stores"), list("<u8", "<u4", "<u4"), list(0, 8, 12), sizeof(Run));
+  return {list("page", "loads", "stores"), list("<u8", "<u4", "<u4"), list(0, 8, 12), sizeof(Run)};
 }
 
 /// Hands the vector's memory to numpy.

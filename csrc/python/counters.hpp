@@ -11,7 +11,9 @@ namespace vmem::python {
 
 inline pybind11::dict counters_dict(const Counters& counters) {
   pybind11::dict dict;
-  counters.for_each([&](std::string_view prefix, std::string_view name, std::uint64_t value) { dict[pybind11::str(std::string(prefix) + std::string(name))] = value; });
+  counters.for_each([&](std::string_view prefix, std::string_view name, std::uint64_t value) {
+    dict[pybind11::str(std::string(prefix) + std::string(name))] = value;
+  });
   return dict;
 }
 

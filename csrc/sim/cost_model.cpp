@@ -7,7 +7,8 @@ namespace vmem::sim {
 std::uint64_t CostModel::cycles(const Counters& c) const {
   const auto fault = [&](FaultClass kind) { return c.faults[static_cast<std::size_t>(kind)]; };
   const std::uint64_t exits = std::accumulate(c.exits.begin(), c.exits.end(), std::uint64_t{0});
-  std::uint64_t cycles = c.accesses * access + c.l2_hits * l2_tlb_hit + walk_cycles(c) + c.dirty_assists * dirty_assist + c.tlb_flushes * tlb_flush;
+  std::uint64_t cycles = c.accesses * access + c.l2_hits * l2_tlb_hit + walk_cycles(c) +
+                         c.dirty_assists * dirty_assist + c.tlb_flushes * tlb_flush;
   cycles += fault(FaultClass::guest_page_fault) * guest_page_fault + exits * exit;
   cycles += fault(FaultClass::backed_on_demand) * back_page + fault(FaultClass::shadow_fill) * shadow_fill;
   cycles += fault(FaultClass::cow_break) * cow_break + fault(FaultClass::host_swap_in) * host_swap_in;

@@ -1,4 +1,5 @@
-// What events cost, in cycles of the simulated processor. Every cost is a parameter with a unit and a source; none is a constant in the code.
+// What events cost, in cycles of the simulated processor. Every cost is a parameter with a unit and a source; none is a
+// constant in the code.
 #pragma once
 
 #include <cstdint>

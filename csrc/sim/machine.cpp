@@ -1,6 +1,7 @@
 #include "sim/machine.hpp"
 
 #include <algorithm>
+#include <array>
 #include <string>
 
 #include "core/error.hpp"
@@ -17,12 +18,37 @@ void add(ReplayResult& result, const hw::BatchResult& part) {
   result.stopped = part.stopped;
 }
 
+[[noreturn]] void malformed(std::size_t at) {
+  throw ConfigError("runs[" + std::to_string(at) +
+                    "]: a run that began with a load or fetch holds no stores, and a run is never empty");
+}
+
+/// Counts the runs at the head of `runs` that are nothing but first-level hits; returns how many. A run's kinds are all
+/// permitted if its first one is: what may be stored to may be loaded from, and a run that began otherwise holds no
+/// stores.
+std::size_t count_plain_hits(hw::Mmu& mmu, std::span<const Run> runs, std::uint64_t& done) {
+  std::uint64_t loads = 0, stores = 0, fetches = 0;  // `loads` with fetches, until the end
+  std::size_t i = 0;
+  for (; i < runs.size(); ++i) {
+    const Run& run = runs[i];
+    const AccessKind kind = first_kind(run);
+    if ((kind != AccessKind::store && run.stores != 0) || !mmu.hit_another(run.page, kind)) break;
+    loads += run.loads;
+    stores += run.stores;
+    fetches += kind == AccessKind::fetch ? run.loads : 0;
+  }
+  mmu.count_hits(loads - fetches, stores, fetches);
+  done += loads + stores;
+  return i;
+}
+
 }  // namespace
 
 std::uint16_t Machine::create_vm(const vmm::VmConfig& config) {
   vmm::Vm& vm = hypervisor_.create_vm(config);
   try {
     std::vector<hw::Vcpu*> vcpus;
+    vcpus.reserve(vm.vcpu_count());
     for (std::size_t i = 0; i < vm.vcpu_count(); ++i) vcpus.push_back(&vm.vcpu(i));
     auto kernel = std::make_unique<guest::Kernel>(std::move(vcpus), config.memory, config.cpu.guest_levels);
     vm.reset_counters();
@@ -35,7 +61,7 @@ std::uint16_t Machine::create_vm(const vmm::VmConfig& config) {
 }
 
 void Machine::destroy_vm(std::uint16_t id) {
-  Guest& victim = guest(id);
+  const Guest& victim = guest(id);
   vmm::Vm& vm = *victim.vm;
   guests_.erase(id);
   hypervisor_.destroy_vm(vm);
@@ -48,7 +74,9 @@ Guest& Machine::guest(std::uint16_t id) {
 }
 
 hw::Vcpu& Machine::vcpu(Guest& guest, std::size_t index) {
-  if (index >= guest.vm->vcpu_count()) throw ConfigError("vcpu " + std::to_string(index) + ": VM '" + guest.vm->config().name + "' has vCPUs 0 to " + std::to_string(guest.vm->vcpu_count() - 1));
+  if (index >= guest.vm->vcpu_count())
+    throw ConfigError("vcpu " + std::to_string(index) + ": VM '" + guest.vm->config().name + "' has vCPUs 0 to " +
+                      std::to_string(guest.vm->vcpu_count() - 1));
   return guest.vm->vcpu(index);
 }
 
@@ -58,7 +86,9 @@ guest::Process& Machine::process(Guest& guest, int id) {
   throw ConfigError("process " + std::to_string(id) + " of VM '" + guest.vm->config().name + "' has exited");
 }
 
-ReplayResult Machine::access(Guest& guest, hw::Vcpu& vcpu, guest::Process& process, std::span<const std::uint64_t> addresses, std::span<const std::uint8_t> kinds, const Poll& poll) {
+ReplayResult Machine::access(Guest& guest, hw::Vcpu& vcpu, guest::Process& process,
+                             std::span<const std::uint64_t> addresses, std::span<const std::uint8_t> kinds,
+                             const Poll& poll) {
   ReplayResult result;
   guest.kernel->switch_to(vcpu, process);
   for (std::size_t at = 0; at < addresses.size() && !result.stopped; at += kBlock) {
@@ -71,49 +101,54 @@ ReplayResult Machine::access(Guest& guest, hw::Vcpu& vcpu, guest::Process& proce
   return result;
 }
 
-ReplayResult Machine::replay(Guest& guest, hw::Vcpu& vcpu, guest::Process& process, std::span<const Run> runs, const Poll& poll) {
+ReplayResult Machine::replay(Guest& guest, hw::Vcpu& vcpu, guest::Process& process, std::span<const Run> runs,
+                             const Poll& poll) {
   constexpr std::size_t kRunsBetweenPolls = 1 << 14;
   ReplayResult result;
   guest.kernel->switch_to(vcpu, process);
-  for (std::size_t at = 0; at < runs.size() && !result.stopped; ++at) {
-    if (at % kRunsBetweenPolls == 0 && !poll(result.done)) {
+  for (std::size_t at = 0; at < runs.size() && !result.stopped;) {
+    if (!poll(result.done)) {
       result.interrupted = true;
       break;
     }
-    const Run& run = runs[at];
-    const auto kind = static_cast<AccessKind>(run.page & 3);
-    if (vcpu.mmu().is_memoized(run.page & ~kPageMask, kind)) {
-      vcpu.mmu().count_run(kind, run.loads, kind == AccessKind::load ? 0 : run.stores);
-      result.done += run.loads + (kind == AccessKind::load ? 0 : run.stores);
-      if (kind != AccessKind::load || run.stores == 0) [[likely]] continue;
-      add(result, vcpu.access_run(Gva{run.page & ~kPageMask}, AccessKind::store, 0, run.stores));
-      continue;
+    const std::size_t stop = std::min(runs.size(), at + kRunsBetweenPolls);
+    for (; at < stop && !result.stopped; ++at) {
+      at += count_plain_hits(vcpu.mmu(), runs.subspan(at, stop - at), result.done);
+      if (at == stop) break;
+      const Run& run = runs[at];
+      if (!well_formed(run)) malformed(at);
+      add(result, vcpu.access_run(Gva{page_address(run)}, first_kind(run), run.loads, run.stores));
     }
-    add(result, vcpu.access_run(Gva{run.page & ~kPageMask}, kind, run.loads, run.stores));
   }
   return result;
 }
 
-bool Machine::read(Guest& guest, hw::Vcpu& vcpu, guest::Process& process, Gva start, std::span<std::byte> out, Gva& at) {
+bool Machine::read(Guest& guest, hw::Vcpu& vcpu, guest::Process& process, Gva start, std::span<std::byte> out,
+                   Gva& at) {
   guest.kernel->switch_to(vcpu, process);
   for (at = start; !out.empty();) {
     const std::uint64_t part = std::min<std::uint64_t>(out.size(), kPageSize - at.offset());
     Hpa hpa;
     if (!vcpu.access(at, AccessKind::load, hpa)) return false;
-    hypervisor_.memory().bytes().read(hpa.value, out.first(part));
+    if (hpa == hw::kNoMemory) {
+      std::fill_n(out.begin(), part, std::byte{0xff});
+    } else {
+      hypervisor_.memory().bytes().read(hpa.value, out.first(part));
+    }
     out = out.subspan(part);
     at = at + part;
   }
   return true;
 }
 
-bool Machine::write(Guest& guest, hw::Vcpu& vcpu, guest::Process& process, Gva start, std::span<const std::byte> bytes, Gva& at) {
+bool Machine::write(Guest& guest, hw::Vcpu& vcpu, guest::Process& process, Gva start, std::span<const std::byte> bytes,
+                    Gva& at) {
   guest.kernel->switch_to(vcpu, process);
   for (at = start; !bytes.empty();) {
     const std::uint64_t part = std::min<std::uint64_t>(bytes.size(), kPageSize - at.offset());
     Hpa hpa;
     if (!vcpu.access(at, AccessKind::store, hpa)) return false;
-    hypervisor_.memory().bytes().write(hpa.value, bytes.first(part));
+    if (hpa != hw::kNoMemory) hypervisor_.memory().bytes().write(hpa.value, bytes.first(part));
     bytes = bytes.subspan(part);
     at = at + part;
   }

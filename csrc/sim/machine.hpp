@@ -1,4 +1,5 @@
-// A host with its virtual machines and what runs inside them: the one place that knows both hypervisor and guest kernel.
+// A host with its virtual machines and what runs inside them: the one place that knows both hypervisor and guest
+// kernel.
 #pragma once
 
 #include <cstdint>
@@ -22,11 +23,11 @@ struct Guest {
 
 /// How a replay ended.
 struct ReplayResult {
-  std::uint64_t done = 0;       ///< references
+  std::uint64_t done = 0;  ///< references
   std::uint64_t segfaults = 0;
   Gva first_segfault;
-  bool stopped = false;         ///< the process was killed or the VM cannot go on
-  bool interrupted = false;     ///< the poll asked to stop
+  bool stopped = false;      ///< the process was killed or the VM cannot go on
+  bool interrupted = false;  ///< the poll asked to stop
 };
 
 /// Asked between blocks of references: the number done so far; false stops.
@@ -47,11 +48,15 @@ class Machine {
   static guest::Process& process(Guest& guest, int id);
 
   /// All kinds must be valid.
-  ReplayResult access(Guest& guest, hw::Vcpu& vcpu, guest::Process& process, std::span<const std::uint64_t> addresses, std::span<const std::uint8_t> kinds, const Poll& poll);
-  ReplayResult replay(Guest& guest, hw::Vcpu& vcpu, guest::Process& process, std::span<const Run> runs, const Poll& poll);
+  ReplayResult access(Guest& guest, hw::Vcpu& vcpu, guest::Process& process, std::span<const std::uint64_t> addresses,
+                      std::span<const std::uint8_t> kinds, const Poll& poll);
+  /// ConfigError at a run that no compactor makes; those before it have been replayed.
+  ReplayResult replay(Guest& guest, hw::Vcpu& vcpu, guest::Process& process, std::span<const Run> runs,
+                      const Poll& poll);
   /// Bytes through the MMU, one access a page. False at the first SIGSEGV, whose address goes to `at`.
   bool read(Guest& guest, hw::Vcpu& vcpu, guest::Process& process, Gva start, std::span<std::byte> out, Gva& at);
-  bool write(Guest& guest, hw::Vcpu& vcpu, guest::Process& process, Gva start, std::span<const std::byte> bytes, Gva& at);
+  bool write(Guest& guest, hw::Vcpu& vcpu, guest::Process& process, Gva start, std::span<const std::byte> bytes,
+             Gva& at);
   /// Every invariant of host and guests.
   void check();
 

@@ -62,7 +62,7 @@ class Fields {
 /// messages.
 bool lackey_line(std::string_view line, References& out) {
   if (line.starts_with("==") || line.starts_with("--")) return true;
-  if (line.size() < 4) return line.find_first_not_of(" \t\r") == line.npos;
+  if (line.size() < 4) return line.find_first_not_of(" \t\r") == std::string_view::npos;
   const bool fetch = line.starts_with("I  ");
   const char code = fetch ? 'I' : line[1];
   if (!fetch && (line[0] != ' ' || line[2] != ' ' || (code != 'L' && code != 'S' && code != 'M'))) return false;

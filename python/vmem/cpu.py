@@ -7,11 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from vmem import _core
+from vmem import _core, checks
 from vmem.errors import ConfigError
 from vmem.sizes import parse_page_size
 
+_POLICIES = ("lru", "plru", "fifo", "random")
 Policy = Literal["lru", "plru", "fifo", "random"]
+MOST_ENTRIES = 1 << 22
+"""Of one array: more than any silicon has, few enough for every machine that simulates it."""
+
 _TlbTuple = tuple[int, int, str, int, int]
 _SIZE_NAMES = ("4KiB", "2MiB", "1GiB")
 
@@ -31,13 +35,13 @@ class Tlb:
     seed: int = 0
 
     def _tuple(self) -> _TlbTuple:
-        for name, value in (("entries", self.entries), ("ways", self.ways if self.ways is not None else 1)):
-            if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 2**31:
-                raise ConfigError(f"Tlb {name}: {value!r}; accepted is a positive number")
+        entries = checks.integer(self.entries, "Tlb entries", 1, MOST_ENTRIES)
+        ways = entries if self.ways is None else checks.integer(self.ways, "Tlb ways", 1, entries)
+        seed = checks.integer(self.seed, "Tlb seed", 0, checks.WORD - 1)
         bits = 0
         for page in self.pages:
             bits |= 1 << parse_page_size(page, "Tlb pages")
-        return (self.entries, self.entries if self.ways is None else self.ways, self.policy, self.seed, bits)
+        return (entries, ways, checks.one_of(self.policy, "Tlb policy", _POLICIES), seed, bits)
 
     @classmethod
     def _from(cls, values: _TlbTuple) -> Tlb:
@@ -48,7 +52,9 @@ class Tlb:
 
 @dataclass(frozen=True)
 class Psc:
-    """Paging-structure caches of one dimension, one per level of entries; None: that level is not cached. `pages` of a Tlb is ignored here."""
+    """Paging-structure caches of one dimension, one per level of entries; None: that level is not cached.
+    `pages` of a Tlb is ignored here.
+    """
 
     pml5e: Tlb | None = None
     pml4e: Tlb | None = None
@@ -56,7 +62,8 @@ class Psc:
     pde: Tlb | None = None
 
     def _tuples(self) -> list[_TlbTuple | None]:
-        return [None if level is None else level._tuple() for level in (self.pde, self.pdpte, self.pml4e, self.pml5e)]
+        names = ("pde", "pdpte", "pml4e", "pml5e")
+        return [_optional_tuple(getattr(self, name), f"Psc {name}") for name in names]
 
     @classmethod
     def _from(cls, levels: Sequence[_TlbTuple | None]) -> Psc | None:
@@ -64,10 +71,23 @@ class Psc:
         return None if pde is pdpte is pml4e is pml5e is None else cls(pml5e, pml4e, pdpte, pde)
 
 
-def _level(value: Tlb | Sequence[Tlb] | None) -> list[_TlbTuple]:
-    if value is None:
-        return []
-    return [tlb._tuple() for tlb in ([value] if isinstance(value, Tlb) else value)]
+def _optional_tuple(value: Tlb | None, what: str) -> _TlbTuple | None:
+    if value is not None and not isinstance(value, Tlb):
+        raise ConfigError(f"{what}: {value!r}; accepted are a vmem.Tlb and None")
+    return None if value is None else value._tuple()
+
+
+def _level(value: Tlb | Sequence[Tlb] | None, what: str) -> list[_TlbTuple]:
+    arrays = [] if value is None else [value] if isinstance(value, Tlb) else value
+    if not isinstance(arrays, Sequence) or not all(isinstance(array, Tlb) for array in arrays):
+        raise ConfigError(f"{what}: {value!r}; accepted are a vmem.Tlb, or several in a tuple or list")
+    return [array._tuple() for array in arrays]
+
+
+def _psc(value: Psc | None, what: str) -> list[_TlbTuple | None]:
+    if value is not None and not isinstance(value, Psc):
+        raise ConfigError(f"{what}: {value!r}; accepted are a vmem.Psc and None")
+    return (value or Psc())._tuples()
 
 
 @dataclass(frozen=True)
@@ -128,20 +148,20 @@ class Cpu:
 
     def _core(self) -> _core.CpuConfig:
         return _core.CpuConfig(
-            name=self.name,
-            source=self.source,
-            l1i=_level(self.l1i),
-            l1d=_level(self.l1d),
-            l2=_level(self.l2),
-            psc=(self.psc or Psc())._tuples(),
-            host_psc=(self.host_psc or Psc())._tuples(),
-            nested_tlb=None if self.nested_tlb is None else self.nested_tlb._tuple(),
-            guest_levels=self.guest_levels,
-            host_levels=self.host_levels,
-            nested_format=self.nested_format,
-            maxphyaddr=self.maxphyaddr,
-            one_gib_pages=self.one_gib_pages,
-            execute_only=self.execute_only,
+            name=checks.text(self.name, "Cpu name", empty=True),
+            source=checks.text(self.source, "Cpu source", empty=True),
+            l1i=_level(self.l1i, "l1i"),
+            l1d=_level(self.l1d, "l1d"),
+            l2=_level(self.l2, "l2"),
+            psc=_psc(self.psc, "psc"),
+            host_psc=_psc(self.host_psc, "host_psc"),
+            nested_tlb=_optional_tuple(self.nested_tlb, "nested_tlb"),
+            guest_levels=checks.integer(self.guest_levels, "guest_levels", 4, 5),
+            host_levels=checks.integer(self.host_levels, "host_levels", 4, 5),
+            nested_format=checks.one_of(self.nested_format, "nested_format", ("ept", "npt")),
+            maxphyaddr=checks.integer(self.maxphyaddr, "maxphyaddr", 32, 52),
+            one_gib_pages=checks.flag(self.one_gib_pages, "one_gib_pages"),
+            execute_only=checks.flag(self.execute_only, "execute_only"),
         )
 
 
@@ -151,4 +171,6 @@ def resolve_cpu(cpu: Cpu | str) -> Cpu:
         return cpu
     if isinstance(cpu, str):
         return Cpu.preset(cpu)
-    raise ConfigError(f"cpu: {cpu!r}; accepted are a vmem.Cpu or the name of a preset: {', '.join(Cpu.presets())}")
+    raise ConfigError(
+        f"cpu: {cpu!r}; accepted are a vmem.Cpu or the name of a preset: {', '.join(Cpu.presets())}"
+    )

@@ -1,4 +1,6 @@
-"""The errors vmem raises. A fault of the simulated machine is never one of them, but a segmentation fault of a simulated program is."""
+"""The errors vmem raises. A fault of the simulated machine is never one of them, but a segmentation fault of
+a simulated program is.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ class TraceError(VmemError, ValueError):
     `path` is the file, `offset` the byte offset in its uncompressed contents; either may be None.
     """
 
-    def __init__(self, message: str, path: str | PathLike[str] | None = None, offset: int | None = None) -> None:
+    def __init__(
+        self, message: str, path: str | PathLike[str] | None = None, offset: int | None = None
+    ) -> None:
         self.path = None if path is None else fspath(path)
         self.offset = offset
         where = "" if self.path is None else f"{self.path}: "
@@ -36,7 +40,9 @@ class OutOfMemory(VmemError, MemoryError):
 
 
 class SegmentationFault(VmemError):
-    """The guest kernel answered an access with SIGSEGV. `address` is guest-virtual, `access` is load, store or fetch."""
+    """The guest kernel answered an access with SIGSEGV. `address` is guest-virtual, `access` is load, store
+    or fetch.
+    """
 
     def __init__(self, address: int, access: str) -> None:
         self.address = address

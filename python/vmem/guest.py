@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from vmem import _core
+from vmem import _core, checks
 from vmem.errors import ConfigError, SegmentationFault
-from vmem.sizes import Size, parse_page_size, parse_size
+from vmem.sizes import Size, parse_largest, parse_size
 from vmem.summary import Summary, from_core
 
 if TYPE_CHECKING:
@@ -41,14 +41,10 @@ class Mapping:
 def _protection(prot: str) -> tuple[bool, bool, bool]:
     letters = set(prot) - {"-"} if isinstance(prot, str) else {"?"}
     if letters - set("rwx") or prot == "":
-        raise ConfigError(f"prot: {prot!r}; accepted are combinations of 'r', 'w', 'x', such as 'rw', or '-' for none")
+        raise ConfigError(
+            f"prot: {prot!r}; accepted are combinations of 'r', 'w', 'x', such as 'rw', or '-' for none"
+        )
     return ("r" in letters, "w" in letters, "x" in letters)
-
-
-def _address(value: int, what: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**64:
-        raise ConfigError(f"{what}: {value!r}; accepted is an address from 0 to 2**64 - 1")
-    return value
 
 
 class Process:
@@ -60,23 +56,35 @@ class Process:
         self.pid = pid
         self.name = name
         self.vcpu = vcpu
+
+    @property
+    def vcpu(self) -> int:
         """Index of the vCPU that its accesses and system calls run on; may be set."""
+        return self._vcpu
+
+    @vcpu.setter
+    def vcpu(self, index: int) -> None:
+        self._vcpu = checks.integer(index, "vcpu", 0, self._core.vcpu_count(self._vm) - 1)
 
     @property
     def _where(self) -> tuple[int, int, int]:
-        return (self._vm, self.vcpu, self.pid)
+        return (self._vm, self._vcpu, self.pid)
 
-    def mmap(self, length: Size, *, prot: str = "rw", at: int | None = None, page: str = "4KiB", name: str = "") -> Mapping:
+    def mmap(
+        self, length: Size, *, prot: str = "rw", at: int | None = None, page: str = "4KiB", name: str = ""
+    ) -> Mapping:
         """Maps anonymous memory, demand-paged. `at` fixes the address (must be free and page-aligned).
 
-        `page` is the largest page of the guest's table ("4KiB", "2MiB", "1GiB"; "auto" is 2 MiB where aligned); where no such frame is free the kernel uses smaller ones.
+        `page` is the largest page of the guest's table ("4KiB", "2MiB", "1GiB"; "auto" is 2 MiB where
+        aligned); where no such frame is free the kernel uses smaller ones.
         """
         size = parse_size(length, "mmap length")
         if not 0 < size <= 1 << 56:
             raise ConfigError(f"mmap length: {size} bytes; accepted is a positive length up to 2**56")
-        largest = 1 if page == "auto" else parse_page_size(page, "page ('auto' too)")
-        where = None if at is None else _address(at, "mmap at")
-        start, end = self._core.mmap(*self._where, size, _protection(prot), where, largest, name)
+        largest = parse_largest(page, "mmap page")
+        where = None if at is None else checks.address(at, "mmap at")
+        label = checks.text(name, "mmap name", empty=True)
+        start, end = self._core.mmap(*self._where, size, _protection(prot), where, largest, label)
         return Mapping(start, end, prot, name)
 
     def _range(self, where: Mapping | int, length: Size | None, call: str) -> tuple[int, int]:
@@ -84,10 +92,12 @@ class Process:
             return where.start, where.length if length is None else parse_size(length, f"{call} length")
         if length is None:
             raise ConfigError(f"{call}: give a Mapping, or an address and a length")
-        return _address(where, call), parse_size(length, f"{call} length")
+        return checks.address(where, call), parse_size(length, f"{call} length")
 
     def munmap(self, where: Mapping | int, length: Size | None = None) -> None:
-        """Unmaps a Mapping, or `length` bytes at an address. The frames go to the guest's free lists, not to the host."""
+        """Unmaps a Mapping, or `length` bytes at an address. The frames go to the guest's free lists, not
+        to the host.
+        """
         self._core.munmap(*self._where, *self._range(where, length, "munmap"))
 
     def mprotect(self, where: Mapping | int, prot: str, length: Size | None = None) -> None:
@@ -96,7 +106,7 @@ class Process:
 
     def brk(self, end: int = 0) -> int:
         """Moves the end of the heap; 0 asks for it. Returns the end."""
-        return self._core.brk(*self._where, _address(end, "brk"))
+        return self._core.brk(*self._where, checks.address(end, "brk"))
 
     def fork(self) -> Process:
         """A child with a copy-on-write copy of this address space."""
@@ -120,30 +130,43 @@ class Process:
 
     def read(self, address: int, length: Size) -> bytes:
         """Real bytes through the MMU, one access a page. SegmentationFault where the kernel says SIGSEGV."""
-        result = self._core.read(*self._where, _address(address, "read"), parse_size(length, "read length"))
+        result = self._core.read(
+            *self._where, checks.address(address, "read"), parse_size(length, "read length")
+        )
         if isinstance(result, int):
             raise SegmentationFault(result, "load")
         return result
 
     def write(self, address: int, data: Buffer) -> None:
-        """Real bytes through the MMU, one access a page. SegmentationFault where the kernel says SIGSEGV; the pages before it are written."""
-        fault = self._core.write(*self._where, _address(address, "write"), data)
+        """Real bytes through the MMU, one access a page. SegmentationFault where the kernel says SIGSEGV;
+        the pages before it are written.
+        """
+        fault = self._core.write(*self._where, checks.address(address, "write"), data)
         if fault is not None:
             raise SegmentationFault(fault, "store")
 
-    def access(self, addresses: npt.NDArray[np.uint64], kinds: npt.NDArray[np.uint8], *, progress: Progress = None) -> Summary:
-        """One access per element: uint64[n] addresses, uint8[n] kinds (0 load, 1 store, 2 fetch); faults are served.
+    def access(
+        self, addresses: npt.NDArray[np.uint64], kinds: npt.NDArray[np.uint8], *, progress: Progress = None
+    ) -> Summary:
+        """One access per element: uint64[n] addresses, uint8[n] kinds (0 load, 1 store, 2 fetch); faults
+        are served.
 
         `progress(done)` is called about 20 times a second. ConfigError for other dtypes, shapes or kinds.
         """
         return from_core(self._core.access(*self._where, addresses, kinds, progress))
 
     def translate(self, addresses: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-        """Machine addresses for uint64[n] guest-virtual ones, UNMAPPED where there is none; changes nothing."""
+        """Machine addresses for uint64[n] guest-virtual ones, UNMAPPED where there is none; changes
+        nothing.
+        """
         return self._core.translate(*self._where, addresses)
 
-    def load(self, trace: Trace | tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint8]], *, page: str = "4KiB") -> list[Mapping]:
-        """Maps what a trace touches and this process does not yet map; a trace that carries its own mapping events brings its own calls."""
+    def load(
+        self, trace: Trace | tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint8]], *, page: str = "4KiB"
+    ) -> list[Mapping]:
+        """Maps what a trace touches and this process does not yet map; a trace that carries its own
+        mapping events brings its own calls.
+        """
         from vmem.replay import load
 
         return load(self, trace, page=page)
@@ -153,12 +176,18 @@ class Process:
         trace: Trace | tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint8]],
         limit: int | None = None,
         *,
+        page: str = "4KiB",
         progress: Progress = None,
     ) -> Summary:
-        """Replays a trace (or `(addresses, kinds)`), at most `limit` references of it; mapping events become system calls."""
+        """Replays a trace (or `(addresses, kinds)`), at most `limit` references of it; mapping events
+        become system calls.
+
+        `page` is the largest page of what those events map, as in `mmap`. `vmem.replay.Replay` does the
+        same in steps.
+        """
         from vmem.replay import run
 
-        return run(self, trace, limit, progress=progress)
+        return run(self, trace, limit, page=page, progress=progress)
 
     def __repr__(self) -> str:
         return f"<Process {self.pid} {self.name!r}>"
@@ -173,7 +202,9 @@ class Guest:
 
     def spawn(self, name: str = "process", *, vcpu: int = 0) -> Process:
         """A process with an empty address space."""
-        return Process(self._core, self._vm, self._core.spawn(self._vm, name), name, vcpu)
+        checks.integer(vcpu, "vcpu", 0, self._core.vcpu_count(self._vm) - 1)
+        pid = self._core.spawn(self._vm, checks.text(name, "process name", empty=True))
+        return Process(self._core, self._vm, pid, name, vcpu)
 
     def meminfo(self) -> dict[str, int]:
         """Linux's names, in bytes: MemTotal (what the page allocator manages), MemFree."""
@@ -185,7 +216,11 @@ class Guest:
         return self._core.vmstat(self._vm)
 
 
-def batch(addresses: Iterable[int], kinds: Iterable[int] | int = 0) -> tuple[npt.NDArray[np.uint64], npt.NDArray[Any]]:
+def batch(
+    addresses: Iterable[int], kinds: Iterable[int] | int = 0
+) -> tuple[npt.NDArray[np.uint64], npt.NDArray[Any]]:
     """Arrays of the right types from any integers: `proc.access(*vmem.batch([a, b], 1))`."""
     array = np.fromiter(addresses, np.uint64)
-    return array, np.full(len(array), kinds, np.uint8) if isinstance(kinds, int) else np.fromiter(kinds, np.uint8)
+    return array, np.full(len(array), kinds, np.uint8) if isinstance(kinds, int) else np.fromiter(
+        kinds, np.uint8
+    )

@@ -6,13 +6,16 @@ from collections.abc import Iterator
 from types import MappingProxyType
 from typing import Literal
 
-from vmem import _core
+from vmem import _core, checks
 from vmem.cpu import Cpu, resolve_cpu
 from vmem.errors import ConfigError
 from vmem.guest import Guest
-from vmem.sizes import Size, parse_page_size, parse_size
+from vmem.sizes import Size, parse_largest, parse_size
 
-MmuMode = Literal["native", "nested"]
+_MODES = ("native", "nested", "shadow")
+_SYNCS = ("trace", "unsync", "vtlb")
+MmuMode = Literal["native", "nested", "shadow"]
+ShadowSync = Literal["trace", "unsync", "vtlb"]
 Backing = Literal["4KiB", "2MiB", "1GiB", "auto"]
 
 
@@ -38,7 +41,9 @@ class Vcpu:
 class Vm:
     """A virtual machine: made by `Hypervisor.create_vm`."""
 
-    def __init__(self, core: _core.Machine, vm_id: int, name: str, memory: int, mmu: str, vcpus: int, cpu: Cpu) -> None:
+    def __init__(
+        self, core: _core.Machine, vm_id: int, name: str, memory: int, mmu: str, vcpus: int, cpu: Cpu
+    ) -> None:
         self._core = core
         self._id = vm_id
         self.name = name
@@ -57,6 +62,23 @@ class Vm:
         """Every counter, summed over the vCPUs."""
         return self._core.counters(self._id)
 
+    def read_physical(self, address: int, length: Size) -> bytes:
+        """Guest-physical memory as the hypervisor sees it: zeros where no machine frame is. Backs nothing."""
+        return self._core.read_physical(
+            self._id, checks.address(address, "read_physical"), parse_size(length, "read_physical length")
+        )
+
+    def write_physical(self, address: int, data: bytes) -> None:
+        """Stores to guest-physical memory as the guest's kernel would, write tracing and backing included."""
+        self._core.write_physical(self._id, checks.address(address, "write_physical"), bytes(data))
+
+    def migrate(self, address: int) -> bool:
+        """Moves the guest frame at a guest-physical address to another machine frame, unseen by the guest.
+
+        False if it has no machine frame, or the host none to spare. A native machine's memory never moves.
+        """
+        return self._core.migrate(self._id, checks.address(address, "migrate"))
+
     def __repr__(self) -> str:
         return f"<Vm {self.name!r}, {self.mmu}, {self.memory >> 20} MiB>"
 
@@ -64,15 +86,14 @@ class Vm:
 class Hypervisor:
     """A host: machine memory and the VMs on it.
 
-    `memory` is the machine's RAM (bytes or a string); it costs the simulating machine only what is written. `cpu` is the default
-    processor of VMs: a preset's name or a `vmem.Cpu`. Not for use from two threads at once (ConfigError).
+    `memory` is the machine's RAM (bytes or a string); it costs the simulating machine only what is written.
+    `cpu` is the default processor of VMs: a preset's name or a `vmem.Cpu`. Not for use from two threads at
+    once (ConfigError).
     """
 
     def __init__(self, memory: Size = "4GiB", *, cpu: Cpu | str = "skylake-sp", seed: int = 1) -> None:
-        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-            raise ConfigError(f"seed: {seed!r}; accepted is a non-negative int")
         self.cpu = resolve_cpu(cpu)
-        self.seed = seed
+        self.seed = checks.integer(seed, "seed", 0, checks.WORD - 1)
         self._core = _core.Machine(parse_size(memory, "host memory"))
         self._vms: dict[str, Vm] = {}
 
@@ -93,28 +114,38 @@ class Hypervisor:
         mmu: MmuMode = "nested",
         backing: Backing = "4KiB",
         cpu: Cpu | str | None = None,
+        sync: ShadowSync = "trace",
+        shadow_pages: int = 0,
     ) -> Vm:
         """A new VM with a booted guest kernel.
 
-        `mmu` "native" is a machine of its own without a hypervisor (its memory is taken from the host at once, contiguous); "nested" translates in two
-        dimensions. `backing` is the largest page the host backs guest memory with; "auto" is 2 MiB where aligned and free. ConfigError, OutOfMemory.
+        `mmu` "native" is a machine of its own without a hypervisor (its memory is taken from the host at
+        once, contiguous); "nested" translates in two dimensions; "shadow" keeps tables gVA to hPA, in
+        step with the guest's by `sync` (docs/design/shadow.md), of at most `shadow_pages` pages (0: one for
+        every fifty guest frames, at least 64). `backing` is the largest page the host backs
+        guest memory with; "auto" is 2 MiB where aligned and free. ConfigError, OutOfMemory.
         """
-        if not isinstance(name, str) or not name:
-            raise ConfigError(f"VM name: {name!r}; accepted is a non-empty string")
-        if name in self._vms:
+        if checks.text(name, "VM name") in self._vms:
             raise ConfigError(f"VM name: {name!r} is taken; this host has {', '.join(self._vms)}")
-        if isinstance(vcpus, bool) or not isinstance(vcpus, int):
-            raise ConfigError(f"vcpus: {vcpus!r}; accepted is a number from 1 to 255")
         processor = self.cpu if cpu is None else resolve_cpu(cpu)
         size = parse_size(memory, f"memory of VM {name!r}")
-        largest = 1 if backing == "auto" else parse_page_size(backing, "backing ('auto' too)")
-        vm_id = self._core.create_vm(name=name, memory=size, vcpus=max(-1, min(vcpus, 2**20)), mmu=mmu, backing=largest, cpu=processor._core())
+        largest = parse_largest(backing, "backing")
+        vm_id = self._core.create_vm(
+            name=name,
+            memory=size,
+            vcpus=checks.integer(vcpus, "vcpus", 1, 255),
+            mmu=checks.one_of(mmu, "mmu", _MODES),
+            backing=largest,
+            cpu=processor._core(),
+            sync=checks.one_of(sync, "sync", _SYNCS),
+            shadow_pages=checks.integer(shadow_pages, "shadow_pages", 0, 2**32),
+        )
         self._vms[name] = Vm(self._core, vm_id, name, size, mmu, vcpus, processor)
         return self._vms[name]
 
     def destroy_vm(self, vm: Vm) -> None:
         """Stops the VM and gives its memory back. ConfigError if it is not this host's."""
-        if self._vms.get(vm.name) is not vm:
+        if not isinstance(vm, Vm) or self._vms.get(vm.name) is not vm:
             raise ConfigError(f"{vm!r} is not a VM of this host")
         self._core.destroy_vm(vm._id)
         del self._vms[vm.name]
@@ -133,9 +164,7 @@ class Hypervisor:
         """Sets one cost. ConfigError names the known ones."""
         if name not in _core.COSTS:
             raise ConfigError(f"unknown cost {name!r}, known are {', '.join(_core.COSTS)}")
-        if isinstance(cycles, bool) or not isinstance(cycles, int) or not 0 <= cycles < 2**63:
-            raise ConfigError(f"cost {name!r}: {cycles!r}; accepted is a non-negative number of cycles")
-        self._core.set_cost(name, cycles)
+        self._core.set_cost(name, checks.integer(cycles, f"cost {name!r}", 0, 2**63 - 1))
 
     def check(self) -> None:
         """Checks every invariant of host and guests; InvariantError names the first broken one."""

@@ -20,8 +20,9 @@ class PhysicalMemory(_core.PhysicalMemory):
 class Mmu(_core.Mmu):
     """One processor's memory-management unit over a PhysicalMemory, by the rules of docs/design/mmu.md.
 
-    `set_state` sets registers and implies no invalidation; registers not named keep their value. `eptp` or `ncr3` select two dimensions (0: one again).
-    `access` returns a result with `.ok`, `.pa`, `.page_size` (bytes) or `.fault`; `probe` the same, changing nothing.
+    `set_state` sets registers and implies no invalidation; registers not named keep their value. `eptp` or
+    `ncr3` select two dimensions (0: one again). `access` returns a result with `.ok`, `.pa`, `.page_size`
+    (bytes) or `.fault`; `probe` the same, changing nothing.
     """
 
     def __init__(
@@ -34,5 +35,7 @@ class Mmu(_core.Mmu):
         execute_only: bool | None = None,
     ) -> None:
         given = {"maxphyaddr": maxphyaddr, "one_gib_pages": one_gib_pages, "execute_only": execute_only}
-        config = resolve_cpu(cpu).replace(**{name: value for name, value in given.items() if value is not None})
+        config = resolve_cpu(cpu).replace(
+            **{name: value for name, value in given.items() if value is not None}
+        )
         super().__init__(memory, config._core())

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 class Summary:
     """The difference that a batch or a replay made.
 
-    `references` were made or given up; `counters` has every counter of docs/reference/counters.md for the vCPU that ran them;
-    `segfaults` references were answered with SIGSEGV, the first at `first_segfault`; `killed`: the process did not survive.
+    `references` were made or given up; `counters` has every counter of docs/reference/counters.md for the
+    vCPU that ran them; `segfaults` references were answered with SIGSEGV, the first at `first_segfault`;
+    `killed`: the process did not survive.
     """
 
     references: int = 0
@@ -27,12 +28,20 @@ class Summary:
     @property
     def faults(self) -> dict[str, int]:
         """The `faults.*` counters by their short names."""
-        return {name.removeprefix("faults."): value for name, value in self.counters.items() if name.startswith("faults.")}
+        return {
+            name.removeprefix("faults."): value
+            for name, value in self.counters.items()
+            if name.startswith("faults.")
+        }
 
     @property
     def exits(self) -> dict[str, int]:
         """The `exits.*` counters by their short names."""
-        return {name.removeprefix("exits."): value for name, value in self.counters.items() if name.startswith("exits.")}
+        return {
+            name.removeprefix("exits."): value
+            for name, value in self.counters.items()
+            if name.startswith("exits.")
+        }
 
     def add(self, other: Summary) -> None:
         """Accumulates a later stretch."""

@@ -3,69 +3,17 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
-from typing import ParamSpec, Self, TypeVar
 
 import click
-import msgspec
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from vmem.errors import VmemError
+from vmem.cli.common import LateBar, json_option, plain_errors, write_json
 from vmem.sizes import format_size
 from vmem.traces import FORMATS, WRITABLE, Trace, convert, record, shipped
-from vmem.traces.output import atomic_output
 from vmem.traces.record import BACKENDS, Backend
 from vmem.traces.vmt_writer import Codec
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-_PATIENCE = 2.0
-"""Seconds before a progress bar appears."""
-
-
-def _plain_errors(command: Callable[P, R]) -> Callable[P, R]:
-    """vmem's errors as one line on standard error, exit status 1."""
-
-    @wraps(command)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return command(*args, **kwargs)
-        except VmemError as error:
-            raise click.ClickException(str(error)) from None
-
-    return wrapped
-
-
-class _LateBar:
-    """A progress bar on standard error for what takes more than two seconds; a callback for `progress=`."""
-
-    def __init__(self, what: str) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-        self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
-        self._task = self._progress.add_task(what, total=None)
-        self._start = time.monotonic()
-        self._shown = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._shown:
-            self._progress.stop()
-
-    def __call__(self, done: int, total: int) -> None:
-        if not self._shown:
-            if time.monotonic() - self._start < _PATIENCE:
-                return
-            self._progress.start()
-            self._shown = True
-        self._progress.update(self._task, completed=done, total=total)
 
 
 @click.group()
@@ -81,17 +29,12 @@ def trace() -> None:
     type=click.Choice(list(FORMATS)),
     help="Take FILE as this format; otherwise its content tells.",
 )
-@click.option(
-    "--json",
-    "json_file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Write the numbers to this file too.",
-)
-@_plain_errors
+@json_option
+@plain_errors
 def info(file: str, format_: str | None, json_file: Path | None) -> None:
     """What is in FILE: a trace in any format, plain or gz, xz, zst; or the name of a shipped trace."""
     opened = Trace.open(file, format=format_)
-    with _LateBar(f"reading {opened.name}") as bar:
+    with LateBar(f"reading {opened.name}") as bar:
         totals = opened.totals(bar)
     size = opened.path.stat().st_size if opened.path else 0
     numbers: dict[str, object] = {
@@ -112,9 +55,7 @@ def info(file: str, format_: str | None, json_file: Path | None) -> None:
         ],
     }
     _print_info(numbers, totals.references)
-    if json_file is not None:
-        with atomic_output(json_file) as output:
-            output.write(msgspec.json.format(msgspec.json.encode(numbers)) + b"\n")
+    write_json(json_file, numbers)
 
 
 def _print_info(numbers: dict[str, object], references: int) -> None:
@@ -139,7 +80,7 @@ def _print_info(numbers: dict[str, object], references: int) -> None:
         detail.add_row(f"{region['start']:#x}", format_size(region["length"]), region["prot"])
     console.print(detail)
     if len(regions) > 20:
-        console.print(f"… and {len(regions) - 20} more regions (all of them with --json)")
+        console.print(f"... and {len(regions) - 20} more regions (all of them with --json)")
 
 
 @trace.command("convert")
@@ -161,11 +102,14 @@ def _print_info(numbers: dict[str, object], references: int) -> None:
     show_default=True,
     help="Compression inside a .vmt.",
 )
-@_plain_errors
+@plain_errors
 def convert_command(file: str, output: Path, format_: str | None, target: str | None, codec: Codec) -> None:
-    """Write the trace FILE as OUTPUT. A page-compact .vmt is exact for every counter and far smaller than any other format."""
+    """Write the trace FILE as OUTPUT.
+
+    A page-compact .vmt is exact for every counter and far smaller than any other format.
+    """
     opened = Trace.open(file, format=format_)
-    with _LateBar(f"converting {opened.name}") as bar:
+    with LateBar(f"converting {opened.name}") as bar:
         convert(opened, output, format=target, codec=codec, progress=bar)
     click.echo(f"{output}: {format_size(output.stat().st_size)}")
 
@@ -189,30 +133,32 @@ def convert_command(file: str, output: Path, format_: str | None, target: str | 
     help="Compression inside the .vmt.",
 )
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
-@_plain_errors
+@plain_errors
 def record_command(
     output: Path | None, backend: Backend, limit: int | None, codec: Codec, command: tuple[str, ...]
 ) -> None:
     """Run a program and record its memory references: vmem trace record -o ls.vmt -- /bin/ls -l
 
-    With qemu-user and a C compiler its mapping calls (mmap, munmap, mprotect, brk) are recorded too; valgrind is the second choice.
+    With qemu-user and a C compiler its mapping calls (mmap, munmap, mprotect, brk) are recorded too;
+    valgrind is the second choice.
     """
     path = output or Path(Path(command[0]).name + ".vmt")
     console = Console(stderr=True)
-    with console.status("recording…") as status:
+    with console.status("recording...") as status:
         result = record(
             command,
             path,
             backend=backend,
             limit=limit,
             codec=codec,
-            progress=lambda references: status.update(f"recording… {references:,} references"),
+            progress=lambda references: status.update(f"recording... {references:,} references"),
         )
     t = result.totals
     size = path.stat().st_size
     click.echo(
-        f"{path}: {t.references:,} references ({t.loads:,} loads, {t.stores:,} stores, {t.fetches:,} fetches) to {t.pages:,} pages, "
-        f"{t.events:,} mapping calls, {format_size(size)}, recorded by {result.backend}"
+        f"{path}: {t.references:,} references ({t.loads:,} loads, {t.stores:,} stores, "
+        f"{t.fetches:,} fetches) to {t.pages:,} pages, {t.events:,} mapping calls, "
+        f"{format_size(size)}, recorded by {result.backend}"
     )
     if result.returncode is None:
         click.echo(f"the program was stopped at the limit of {limit:,} references")

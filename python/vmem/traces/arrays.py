@@ -112,9 +112,9 @@ class Npz:
     def items(self, progress: Progress | None) -> Iterator[Item]:
         with ExitStack() as stack:
             archive = stack.enter_context(open_zip(self.path))
-            readers = [self._member(archive, name, stack) for name in ("addresses.npy", "kinds.npy")]
+            addresses, kinds = (self._member(archive, name, stack) for name in ("addresses.npy", "kinds.npy"))
             done, total = 0, archive.getinfo("addresses.npy").file_size
-            for item in _pairs(*readers, self.path, self.path):
+            for item in _pairs(addresses, kinds, self.path, self.path):
                 yield item
                 done += item.addresses.nbytes
                 if progress is not None:

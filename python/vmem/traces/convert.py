@@ -11,15 +11,15 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from vmem import _core
 from vmem.errors import ConfigError
+from vmem.output import atomic_output
 from vmem.traces.formats import hint_of
 from vmem.traces.model import MapEvent, Progress, References
-from vmem.traces.output import atomic_output
 from vmem.traces.source import SUFFIXES
 from vmem.traces.trace import Trace
 from vmem.traces.vmt_writer import Codec, VmtWriter
@@ -41,15 +41,18 @@ def convert(
     codec: Codec = "xz",
     progress: Progress | None = None,
 ) -> None:
-    """Writes `trace` to `output`, in `format` or the one its name says; a suffix .gz, .xz or .zst compresses it.
+    """Writes `trace` to `output`, in `format` or the one its name says; a suffix .gz, .xz or .zst compresses
+    it.
 
-    The file appears when it is whole. A page-compact trace no longer has its single references and can only become a .vmt.
-    Raises `ConfigError` when the conversion cannot be, `TraceError` when the trace cannot be read.
+    The file appears when it is whole. A page-compact trace no longer has its single references and can only
+    become a .vmt. Raises `ConfigError` when the conversion cannot be, `TraceError` when the trace cannot be
+    read.
     """
     target = format or hint_of(output)
     if target not in WRITABLE:
         raise ConfigError(
-            f"output {output.name!r}: cannot tell its format, or not write it; accepted are {', '.join(WRITABLE)}"
+            f"output {output.name!r}: cannot tell its format, or not write it; "
+            f"accepted are {', '.join(WRITABLE)}"
         )
     if target == "vmt":
         write_vmt(trace, output, codec=codec, progress=progress)
@@ -85,10 +88,10 @@ def write_vmt(trace: Trace, output: Path, *, codec: Codec = "xz", progress: Prog
 @contextmanager
 def _compressed_output(path: Path) -> Iterator[IO[bytes]]:
     with atomic_output(path) as file:
-        openers: dict[str, Callable[[], IO[bytes]]] = {
-            ".gz": lambda: gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0),  # type: ignore[return-value]
-            ".xz": lambda: lzma.LZMAFile(file, "wb"),  # type: ignore[return-value]
-            ".zst": lambda: zstd.ZstdFile(file, "wb"),  # type: ignore[return-value]
+        openers: dict[str, Callable[[], Any]] = {
+            ".gz": lambda: gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0),
+            ".xz": lambda: lzma.LZMAFile(file, "wb"),  # noqa: SIM115 (closed by the `with` that opens it)
+            ".zst": lambda: zstd.ZstdFile(file, "wb", options={zstd.CompressionParameter.checksum_flag: 1}),
         }
         opener = openers.get(path.suffix.lower())
         if opener is None:

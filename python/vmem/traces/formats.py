@@ -1,4 +1,6 @@
-"""Which format a file has: its content decides, its name is a hint where the content can be several things."""
+"""Which format a file has: its content decides, its name is a hint where the content can be several
+things.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,9 @@ def hint_of(path: Path) -> str | None:
 
 
 def open_reader(path: Path, format: str | None) -> Reader:
-    """A reader for the file. Raises `TraceError` if the file is no trace, `ConfigError` if `format` is none."""
+    """A reader for the file. Raises `TraceError` if the file is no trace, `ConfigError` if `format` is
+    none.
+    """
     if format is not None and format not in FORMATS:
         raise ConfigError(f"trace format {format!r}; accepted are {', '.join(FORMATS)}")
     if path.is_dir():
@@ -95,8 +99,8 @@ def _detect_zip(path: Path) -> str:
         return "drmemtrace"
     if "addresses.npy" in names:
         return "npz"
-    message = "a zip file that is no trace; accepted are drmemtrace (members chunk.0000, …) and npz (addresses, kinds)"
-    raise TraceError(message, path=path, offset=0)
+    accepted = "drmemtrace (members chunk.0000, …) and npz (addresses, kinds)"
+    raise TraceError(f"a zip file that is no trace; accepted are {accepted}", path=path, offset=0)
 
 
 def _detect_records(head: bytes, whole: bool, hint: str | None) -> str | None:
@@ -122,7 +126,9 @@ def _is_champsim(head: bytes, whole: bool, hint: str | None) -> bool:
 
 
 def _reach(format: str, head: bytes, whole: bool) -> int:
-    """How many bytes of the file's beginning are records of the format; 0 if there is no reference among them."""
+    """How many bytes of the file's beginning are records of the format; 0 if there is no reference among
+    them.
+    """
     addresses, _, consumed, _ = _core.TraceParser(format).feed(head, whole)
     return consumed if len(addresses) else 0
 

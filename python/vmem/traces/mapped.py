@@ -37,7 +37,7 @@ class MappedRanges:
             return pages
         starts, ends = np.array(self._starts, np.uint64), np.array(self._ends, np.uint64)
         index = np.searchsorted(starts, pages, side="right")
-        inside = (index > 0) & (pages < ends[np.maximum(index, 1) - 1])
+        inside: npt.NDArray[np.bool_] = (index > 0) & (pages < ends[np.maximum(index, 1) - 1])
         return pages[~inside]
 
     def _add(self, start: int, end: int) -> None:
@@ -57,7 +57,9 @@ class MappedRanges:
 
 
 def initial_mappings(pages: Iterable[int], regions: list[Region], bridge: int) -> list[MapEvent]:
-    """The mmap calls that give `pages` the rights that `regions` say; gaps of at most `bridge` bytes between alike pages are mapped too."""
+    """The mmap calls that give `pages` the rights that `regions` say; gaps of at most `bridge` bytes between
+    alike pages are mapped too.
+    """
     starts = [start for start, _, _ in regions]
     events: list[MapEvent] = []
     for page in sorted(pages):

@@ -14,9 +14,9 @@ LOAD, STORE, FETCH = 0, 1, 2
 RUN_DTYPE = np.dtype([("page", "<u8"), ("loads", "<u4"), ("stores", "<u4")])
 """One run: consecutive references of one stream (fetches, or data) to one 4 KiB page; 16 bytes.
 
-`page` is the page's address, with the kind of the run's first reference (0 load, 1 store, 2 fetch) in bits 1:0. `loads` counts
-loads, or the fetches of a fetch run. `stores` is 0 unless the run began with a store: a data run that began with loads ends at its
-first store. Runs are in the order of their first references.
+`page` is the page's address, with the kind of the run's first reference (0 load, 1 store, 2 fetch) in bits
+1:0. `loads` counts loads, or the fetches of a fetch run. `stores` is 0 unless the run began with a store: a
+data run that began with loads ends at its first store. Runs are in the order of their first references.
 """
 
 Runs: TypeAlias = np.ndarray[tuple[int], np.dtype[Any]]
@@ -35,8 +35,9 @@ Progress: TypeAlias = Callable[[int, int], object]
 class MapEvent(msgspec.Struct, frozen=True, array_like=True):
     """A mapping call of the recorded program, at its place between the references.
 
-    `start` and `length` are bytes, whole pages. `prot` is "none", "r", "rw", "rx", "rwx" or "w…"; it is "" for munmap.
-    `mmap` replaces whatever was mapped in its range. `brk` gives the whole heap as it is now: `start` stays, `length` changes.
+    `start` and `length` are bytes, whole pages. `prot` is "none", "r", "rw", "rx", "rwx" or "w…"; it is ""
+    for munmap. `mmap` replaces whatever was mapped in its range. `brk` gives the whole heap as it is now:
+    `start` stays, `length` changes.
     """
 
     kind: MapKind
@@ -65,7 +66,9 @@ def count_kinds(runs: Runs) -> npt.NDArray[np.int64]:
 
 
 class Totals(msgspec.Struct, frozen=True):
-    """Sums over a whole trace. `regions` covers every page touched; `runs` is 0 for a trace of single references."""
+    """Sums over a whole trace. `regions` covers every page touched; `runs` is 0 for a trace of single
+    references.
+    """
 
     loads: int = 0
     stores: int = 0

@@ -1,4 +1,6 @@
-"""Readers of the formats that hold one record a reference; the parsing itself is in C++ (csrc/sim/trace_parser.hpp)."""
+"""Readers of the formats that hold one record a reference; the parsing itself is in C++
+(csrc/sim/trace_parser.hpp).
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ ZIP_ERRORS = (
 
 
 def parse(format: str, chunks: Iterable[bytes], path: Path) -> Iterator[References]:
-    """The references of a trace that arrives in chunks. Raises `TraceError` with the offset of the first wrong record."""
+    """The references of a trace that arrives in chunks. Raises `TraceError` with the offset of the first
+    wrong record.
+    """
     parser = _core.TraceParser(format)
     left, offset, found = b"", 0, False
 

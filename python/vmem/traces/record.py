@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Literal, NamedTuple, Self
@@ -33,8 +32,8 @@ RecordProgress = Callable[[int], object]
 _Start = Callable[..., "subprocess.Popen[bytes]"]
 _CHUNK = 1 << 20
 _NEEDS = (
-    "recording needs qemu-user (qemu-x86_64 or qemu-aarch64) and a C compiler, or valgrind; on Debian: apt install qemu-user gcc, "
-    "or apt install valgrind"
+    "recording needs qemu-user (qemu-x86_64 or qemu-aarch64) and a C compiler, or valgrind; "
+    "on Debian: apt install qemu-user gcc, or apt install valgrind"
 )
 
 
@@ -64,9 +63,10 @@ def record(
 ) -> RecordingResult:
     """Runs `command` and writes what it references to `output`, a .vmt that appears when it is whole.
 
-    `backend`: "qemu" (qemu-user with vmem's plugin: sees mapping calls too), "lackey" (valgrind), "auto" the first that is there.
-    `limit` stops the program after about so many references. `env` is its environment, this process's if None; `stdout` is as in
-    `subprocess.Popen`, the other standard streams are ours. Raises `ConfigError` if nothing can record or the program cannot be run, and then writes nothing.
+    `backend`: "qemu" (qemu-user with vmem's plugin: sees mapping calls too), "lackey" (valgrind), "auto" the
+    first that is there. `limit` stops the program after about so many references. `env` is its environment,
+    this process's if None; `stdout` is as in `subprocess.Popen`, the other standard streams are ours. Raises
+    `ConfigError` if nothing can record or the program cannot be run, and then writes nothing.
     """
     path = Path(output)
     if not path.parent.is_dir():
@@ -76,7 +76,10 @@ def record(
     with VmtWriter(path, codec) as writer:
         session = _Session(writer, limit, progress)
         run = session.run_qemu if plan.backend == "qemu" else session.run_lackey
-        start = partial(subprocess.Popen, env=env, stdout=stdout)
+
+        def start(command: list[str], pass_fds: Sequence[int] = ()) -> subprocess.Popen[bytes]:
+            return subprocess.Popen(command, env=env, stdout=stdout, pass_fds=pass_fds)
+
         returncode = run(plan.prefix, program, start)
         if writer.references == 0:
             raise ConfigError(
@@ -112,7 +115,7 @@ def _resolve(command: list[str], depth: int = 0) -> list[str]:
     found = shutil.which(command[0])
     if found is None:
         raise ConfigError(f"program {command[0]!r}: not found, or not executable")
-    with open(found, "rb") as file:
+    with Path(found).open("rb") as file:
         start = file.read(256)
     if start.startswith(b"#!") and depth < 4:
         words = start[2:].split(b"\n")[0].decode(errors="replace").split(maxsplit=1)
@@ -131,7 +134,9 @@ class _Session:
         self._progress = progress
         self._mapped = MappedRanges()
         self.initial: set[int] = set()
-        """Pages touched that no event had mapped when they were first touched: they were there from the start."""
+        """Pages touched that no event had mapped when they were first touched: they were there from the
+        start.
+        """
 
     def run_qemu(self, prefix: list[str], program: list[str], start: _Start) -> int | None:
         recording = _core.TraceRecording()
@@ -150,7 +155,8 @@ class _Session:
                     left = (left + data)[consumed:]
                     for item in items:
                         if isinstance(item, tuple):
-                            self._add_event(MapEvent(*item[:3], _prot(item[0], item[3]), item[4]))
+                            kind, at, length, prot, name = item
+                            self._add_event(MapEvent(kind, at, length, _prot(kind, prot), name))
                         else:
                             self._add_runs(item)
                             self._note_initial()
@@ -191,7 +197,9 @@ class _Session:
 
 
 class _Ended:
-    """Reads a child's stream; sees to it that the child has ended and the stream is closed, whatever happens."""
+    """Reads a child's stream; sees to it that the child has ended and the stream is closed, whatever
+    happens.
+    """
 
     def __init__(self, process: subprocess.Popen[bytes], descriptor: int) -> None:
         self._process = process

@@ -14,7 +14,9 @@ from vmem.errors import ConfigError
 
 _SOURCE = Path(__file__).parent.parent / "data" / "recorder" / "recorder.c"
 _API_VERSIONS = (1, 2, 3, 4, 5)
-"""Versions of QEMU's plugin interface to try: what recorder.c uses of it has not changed, but each QEMU accepts only some."""
+"""Versions of QEMU's plugin interface to try: what recorder.c uses of it has not changed, but each QEMU
+accepts only some.
+"""
 
 
 def find_qemu() -> str | None:
@@ -81,13 +83,13 @@ def _said(command: list[str]) -> str:
 
 
 def _cache_directory() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    directory = Path(base) / "vmem"
+    base = os.environ.get("XDG_CACHE_HOME")
     try:
+        directory = (Path(base) if base else Path.home() / ".cache") / "vmem"
         directory.mkdir(parents=True, exist_ok=True)
         if os.access(directory, os.W_OK):
             return directory
-    except OSError:
+    except (OSError, RuntimeError):  # no such home
         pass
     directory = Path(tempfile.gettempdir()) / f"vmem-{os.getuid()}"
     directory.mkdir(mode=0o700, exist_ok=True)

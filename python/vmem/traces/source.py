@@ -1,4 +1,6 @@
-"""Bytes of a file, decompressed on the way: gzip, xz and zstd are known by their first bytes, whatever the file is called."""
+"""Bytes of a file, decompressed on the way: gzip, xz and zstd are known by their first bytes, whatever the
+file is called.
+"""
 
 from __future__ import annotations
 
@@ -88,8 +90,9 @@ def _stream(codec: str) -> _Stream:
 class Source:
     """The decompressed bytes of a file, in order. Memory is bounded whatever the file claims.
 
-    Raises `TraceError` when the file is missing, damaged or cut short. The offset is the one in the decompressed data up to which all is
-    well; the message of damaged compression adds how far into the file on disk that is.
+    Raises `TraceError` when the file is missing, damaged or cut short. The offset is the one in the
+    decompressed data up to which all is well; the message of damaged compression adds how far into the file
+    on disk that is.
     """
 
     def __init__(self, path: Path) -> None:
@@ -126,7 +129,9 @@ class Source:
         return b""
 
     def read_exactly(self, count: int) -> bytes:
-        """The next `count` bytes, or all that are left if those are fewer. Allocates only what really follows."""
+        """The next `count` bytes, or all that are left if those are fewer. Allocates only what really
+        follows.
+        """
         parts = [self._held]
         have = len(self._held)
         while have < count and (data := self.read()):
@@ -168,7 +173,8 @@ class Source:
 
     def _next_stream(self) -> bytes | None:
         """Begins the stream that follows a finished one; None if there is none."""
-        assert self._decoder is not None and self.compression is not None
+        assert self._decoder is not None
+        assert self.compression is not None
         left = self._decoder.unused.lstrip(b"\x00")  # padding with zeros is allowed
         while len(left) < 8 and (fresh := self._input()):
             left = (left + fresh).lstrip(b"\x00")

@@ -32,7 +32,8 @@ from vmem.traces.vmt_writer import BRIDGE
 
 
 class Trace:
-    """References of a program in order, with its mapping calls where they are known. Can be read any number of times.
+    """References of a program in order, with its mapping calls where they are known. Can be read any number
+    of times.
 
     Reading is streaming: memory does not grow with the length of the trace.
     """
@@ -47,8 +48,9 @@ class Trace:
     def open(cls, path: str | PathLike[str], *, format: str | None = None) -> Trace:
         """The trace in a file, or the shipped one of that name (`vmem.traces.shipped()`).
 
-        The format is found by content; `format` (a key of `vmem.traces.FORMATS`) forces one. gz, xz and zst are decompressed.
-        Raises `TraceError` when the file is missing or is not a trace; what is wrong further on is raised while it is read.
+        The format is found by content; `format` (a key of `vmem.traces.FORMATS`) forces one. gz, xz and zst
+        are decompressed. Raises `TraceError` when the file is missing or is not a trace; what is wrong
+        further on is raised while it is read.
         """
         file = Path(path)
         ours = shipped()
@@ -74,7 +76,8 @@ class Trace:
         return self._reader.compact
 
     def items(self, progress: Progress | None = None) -> Iterator[Item]:
-        """What the trace holds, in order: arrays of runs (at most 65,536 each) or `References`, and `MapEvent`s between them.
+        """What the trace holds, in order: arrays of runs (at most 65,536 each) or `References`, and
+        `MapEvent`s between them.
 
         `progress(done, total)` is called now and then with the bytes of the file. Raises `TraceError`.
         """
@@ -105,14 +108,18 @@ class Trace:
         return self.totals().pages
 
     def regions(self) -> list[Region]:
-        """Ascending (start, length, prot) that cover every page referenced: what to map to replay a trace without mapping calls.
+        """Ascending (start, length, prot) that cover every page referenced: what to map to replay a trace
+        without mapping calls.
 
-        prot is "r", "rw", "rx" or "rwx", as the references need. Untouched gaps up to 1 MiB between pages of one sort are included.
+        prot is "r", "rw", "rx" or "rwx", as the references need. Untouched gaps up to 1 MiB between pages of
+        one sort are included.
         """
         return list(self.totals().regions)
 
     def has_events(self) -> bool:
-        """Whether the trace says itself what is mapped when; a compact file knows, no other format holds mapping calls."""
+        """Whether the trace says itself what is mapped when; a compact file knows, no other format holds
+        mapping calls.
+        """
         return self.compact and self.totals().events > 0
 
     def details(self) -> dict[str, str]:

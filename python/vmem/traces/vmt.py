@@ -31,9 +31,13 @@ VERSION = 1
 PAGE_SHIFT = 12
 
 FILE_HEADER = struct.Struct("<8sHBBI")
-"""Magic, version, page shift, 0, bytes of the metadata; then the CRC-32 of these and the metadata, then the metadata."""
+"""Magic, version, page shift, 0, bytes of the metadata; then the CRC-32 of these and the metadata, then the
+metadata.
+"""
 BLOCK_HEADER = struct.Struct("<BBHIII")
-"""Type, codec, 0, records, bytes uncompressed, bytes stored; then the CRC-32 of these and the stored bytes, then those."""
+"""Type, codec, 0, records, bytes uncompressed, bytes stored; then the CRC-32 of these and the stored bytes,
+then those.
+"""
 CRC = struct.Struct("<I")
 
 END, RUNS, EVENTS = 0, 1, 2
@@ -51,7 +55,9 @@ class Metadata(msgspec.Struct, frozen=True):
 
     totals: Totals
     initial: tuple[MapEvent, ...] = ()
-    """What was mapped before the first reference: the program itself, its stack. Replayed as events before all else."""
+    """What was mapped before the first reference: the program itself, its stack. Replayed as events before
+    all else.
+    """
     command: tuple[str, ...] = ()
     recorder: str = ""
 

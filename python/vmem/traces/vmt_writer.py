@@ -17,9 +17,9 @@ import numpy as np
 
 from vmem import _core
 from vmem.errors import ConfigError
+from vmem.output import atomic_output
 from vmem.traces import vmt
 from vmem.traces.model import FETCH, LOAD, RUN_DTYPE, STORE, MapEvent, Region, Runs, Totals, count_kinds
-from vmem.traces.output import atomic_output
 
 if TYPE_CHECKING or sys.version_info < (3, 14):
     from backports import zstd

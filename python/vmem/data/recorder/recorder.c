@@ -4,14 +4,15 @@
  *
  * Copyright (C) 2026 The vmem developers
  *
- * This one file is loaded into QEMU and therefore carries QEMU's licence; the rest of vmem does not include or link it. It is free
- * software: you can redistribute it and/or modify it under the terms of the GNU General Public License as published by the Free
- * Software Foundation, either version 2 of the License, or (at your option) any later version. It comes WITHOUT ANY WARRANTY.
+ * This one file is loaded into QEMU and therefore carries QEMU's licence; the rest of vmem does not include or link it.
+ * It is free software: you can redistribute it and/or modify it under the terms of the GNU General Public License as
+ * published by the Free Software Foundation, either version 2 of the License, or (at your option) any later version. It
+ * comes WITHOUT ANY WARRANTY.
  *
  * The stream is 64-bit little-endian words. Bits 63:62 say what a word is:
  *   0 load, 1 store, 2 fetch    bits 61:0 are the address of the first byte (user addresses are below 2^61)
- *   3 event                     bits 7:0 are the kind (enum event); then start, length, and prot | name_bytes << 8, and the name in
- *                               ceil(name_bytes / 8) words. The last event is EVENT_END; its start is the number of words before it.
+ *   3 event                     bits 7:0 are the kind (enum event); then start, length, and prot | name_bytes << 8, and
+ * the name in ceil(name_bytes / 8) words. The last event is EVENT_END; its start is the number of words before it.
  *
  * Built by `vmem trace record` on first use: cc -O2 -shared -fPIC -DVMEM_PLUGIN_API=N recorder.c
  */
@@ -32,27 +33,27 @@ typedef uint32_t qemu_plugin_meminfo_t;
 struct qemu_plugin_tb;
 struct qemu_plugin_insn;
 typedef struct {
-  const char *target_name; /* more members follow; none is used */
+  const char* target_name; /* more members follow; none is used */
 } qemu_info_t;
 enum { CB_NO_REGS = 0, MEM_RW = 3 };
 
-typedef void (*tb_trans_cb)(qemu_plugin_id_t, struct qemu_plugin_tb *);
-typedef void (*udata_cb)(qemu_plugin_id_t, void *);
-typedef void (*vcpu_udata_cb)(unsigned, void *);
-typedef void (*vcpu_mem_cb)(unsigned, qemu_plugin_meminfo_t, uint64_t, void *);
-typedef void (*vcpu_syscall_cb)(qemu_plugin_id_t, unsigned, int64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t,
-                                uint64_t, uint64_t);
+typedef void (*tb_trans_cb)(qemu_plugin_id_t, struct qemu_plugin_tb*);
+typedef void (*udata_cb)(qemu_plugin_id_t, void*);
+typedef void (*vcpu_udata_cb)(unsigned, void*);
+typedef void (*vcpu_mem_cb)(unsigned, qemu_plugin_meminfo_t, uint64_t, void*);
+typedef void (*vcpu_syscall_cb)(qemu_plugin_id_t, unsigned, int64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t,
+                                uint64_t, uint64_t, uint64_t);
 typedef void (*vcpu_syscall_ret_cb)(qemu_plugin_id_t, unsigned, int64_t, int64_t);
 
 void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t, tb_trans_cb);
-void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *, vcpu_udata_cb, int, void *);
-void qemu_plugin_register_vcpu_mem_cb(struct qemu_plugin_insn *, vcpu_mem_cb, int, int, void *);
+void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn*, vcpu_udata_cb, int, void*);
+void qemu_plugin_register_vcpu_mem_cb(struct qemu_plugin_insn*, vcpu_mem_cb, int, int, void*);
 void qemu_plugin_register_vcpu_syscall_cb(qemu_plugin_id_t, vcpu_syscall_cb);
 void qemu_plugin_register_vcpu_syscall_ret_cb(qemu_plugin_id_t, vcpu_syscall_ret_cb);
-void qemu_plugin_register_atexit_cb(qemu_plugin_id_t, udata_cb, void *);
-size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *);
-struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *, size_t);
-uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *);
+void qemu_plugin_register_atexit_cb(qemu_plugin_id_t, udata_cb, void*);
+size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb*);
+struct qemu_plugin_insn* qemu_plugin_tb_get_insn(const struct qemu_plugin_tb*, size_t);
+uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn*);
 bool qemu_plugin_mem_is_store(qemu_plugin_meminfo_t);
 
 #ifndef VMEM_PLUGIN_API
@@ -60,7 +61,9 @@ bool qemu_plugin_mem_is_store(qemu_plugin_meminfo_t);
 #endif
 __attribute__((visibility("default"))) int qemu_plugin_version = VMEM_PLUGIN_API;
 
-/* The stream. ------------------------------------------------------------------------------------------------------------------- */
+/* The stream.
+ * -------------------------------------------------------------------------------------------------------------------
+ */
 
 enum word { WORD_LOAD = 0, WORD_STORE = 1, WORD_FETCH = 2, WORD_EVENT = 3 };
 enum event { EVENT_MMAP = 0, EVENT_MUNMAP = 1, EVENT_MPROTECT = 2, EVENT_BRK = 3, EVENT_END = 4 };
@@ -73,7 +76,8 @@ static uint64_t words_sent;
 static int out = -1;
 static pid_t owner;
 
-/* Only a program with threads pays for the lock: it is first needed after the first clone() with CLONE_VM, which its only thread makes. */
+/* Only a program with threads pays for the lock: it is first needed after the first clone() with CLONE_VM, which its
+ * only thread makes. */
 static bool threaded;
 static atomic_flag busy = ATOMIC_FLAG_INIT;
 
@@ -88,7 +92,7 @@ static void unlock(void) {
 }
 
 static void flush(void) {
-  const char *next = (const char *)buffer;
+  const char* next = (const char*)buffer;
   size_t left = used * sizeof buffer[0];
   words_sent += used;
   used = 0;
@@ -111,7 +115,7 @@ static inline void put(uint64_t word) {
   buffer[used++] = word;
 }
 
-static void put_event(enum event kind, uint64_t start, uint64_t length, unsigned prot, const char *name) {
+static void put_event(enum event kind, uint64_t start, uint64_t length, unsigned prot, const char* name) {
   uint64_t text[(NAME_BYTES + 7) / 8 + 1] = {0};
   const size_t bytes = strnlen(name, NAME_BYTES);
   memcpy(text, name, bytes);
@@ -122,36 +126,39 @@ static void put_event(enum event kind, uint64_t start, uint64_t length, unsigned
   for (size_t i = 0; i < (bytes + 7) / 8; ++i) put(text[i]);
 }
 
-/* References. ------------------------------------------------------------------------------------------------------------------- */
+/* References.
+ * -------------------------------------------------------------------------------------------------------------------
+ */
 
-static void on_fetch(unsigned vcpu, void *address) {
+static void on_fetch(unsigned vcpu, void* address) {
   (void)vcpu;
   lock();
   put(WORD(WORD_FETCH, (uint64_t)(uintptr_t)address));
   unlock();
 }
 
-static void on_memory(unsigned vcpu, qemu_plugin_meminfo_t info, uint64_t address, void *unused) {
+static void on_memory(unsigned vcpu, qemu_plugin_meminfo_t info, uint64_t address, void* unused) {
   (void)vcpu, (void)unused;
   lock();
   put(WORD(qemu_plugin_mem_is_store(info) ? WORD_STORE : WORD_LOAD, address));
   unlock();
 }
 
-static void on_translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb) {
+static void on_translate(qemu_plugin_id_t id, struct qemu_plugin_tb* tb) {
   (void)id;
   const size_t count = qemu_plugin_tb_n_insns(tb);
   for (size_t i = 0; i < count; ++i) {
-    struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, i);
-    qemu_plugin_register_vcpu_insn_exec_cb(insn, on_fetch, CB_NO_REGS, (void *)(uintptr_t)qemu_plugin_insn_vaddr(insn));
+    struct qemu_plugin_insn* insn = qemu_plugin_tb_get_insn(tb, i);
+    qemu_plugin_register_vcpu_insn_exec_cb(insn, on_fetch, CB_NO_REGS, (void*)(uintptr_t)qemu_plugin_insn_vaddr(insn));
     qemu_plugin_register_vcpu_mem_cb(insn, on_memory, CB_NO_REGS, MEM_RW, NULL);
   }
 }
 
-/* Mapping calls. ---------------------------------------------------------------------------------------------------------------- */
+/* Mapping calls.
+ * ---------------------------------------------------------------------------------------------------------------- */
 
 struct calls {
-  const char *target;
+  const char* target;
   int64_t mmap, munmap, mprotect, brk, mremap, clone, clone3, execve, exit_group;
 };
 /* Numbers of the Linux system calls (arch/x86/entry/syscalls/syscall_64.tbl, include/uapi/asm-generic/unistd.h). */
@@ -159,7 +166,7 @@ static const struct calls known_targets[] = {
     {"x86_64", 9, 11, 10, 12, 25, 56, 435, 59, 231},
     {"aarch64", 222, 215, 226, 214, 216, 220, 435, 221, 94},
 };
-static const struct calls *calls;
+static const struct calls* calls;
 
 enum { PAGE = 4096, MAP_ANON = 0x20, CLONE_SHARE_MEMORY = 0x100, RW = 3, MAX_VCPUS = 4096 };
 /* The return callback of a system call has no arguments, so the entry keeps them. */
@@ -170,13 +177,13 @@ static uint64_t page_down(uint64_t value) { return value & ~(uint64_t)(PAGE - 1)
 static uint64_t page_up(uint64_t value) { return page_down(value + PAGE - 1); }
 
 /* The last part of the path behind a file descriptor, or "" when it has none. */
-static const char *file_name(int descriptor, char path[NAME_BYTES + 1]) {
+static const char* file_name(int descriptor, char path[NAME_BYTES + 1]) {
   char link[64];
   snprintf(link, sizeof link, "/proc/self/fd/%d", descriptor);
   const ssize_t bytes = readlink(link, path, NAME_BYTES);
   if (bytes <= 0) return "";
   path[bytes] = '\0';
-  const char *slash = strrchr(path, '/');
+  const char* slash = strrchr(path, '/');
   return slash ? slash + 1 : path;
 }
 
@@ -198,15 +205,16 @@ static void on_mremap(uint64_t from, uint64_t old_length, uint64_t new_length, u
   }
 }
 
-static void on_syscall(qemu_plugin_id_t id, unsigned vcpu, int64_t number, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4,
-                       uint64_t a5, uint64_t a6, uint64_t a7, uint64_t a8) {
+static void on_syscall(qemu_plugin_id_t id, unsigned vcpu, int64_t number, uint64_t a1, uint64_t a2, uint64_t a3,
+                       uint64_t a4, uint64_t a5, uint64_t a6, uint64_t a7, uint64_t a8) {
   (void)id, (void)a6, (void)a7, (void)a8;
   if (vcpu < MAX_VCPUS) {
     const uint64_t arguments[5] = {a1, a2, a3, a4, a5};
     memcpy(pending[vcpu], arguments, sizeof arguments);
   }
   if (number == calls->clone3 || (number == calls->clone && (a1 & CLONE_SHARE_MEMORY))) threaded = true;
-  if (number == calls->execve || number == calls->exit_group) { /* a successful execve ends the plugin with no further callback */
+  if (number == calls->execve ||
+      number == calls->exit_group) { /* a successful execve ends the plugin with no further callback */
     lock();
     flush();
     unlock();
@@ -216,7 +224,7 @@ static void on_syscall(qemu_plugin_id_t id, unsigned vcpu, int64_t number, uint6
 static void on_syscall_return(qemu_plugin_id_t id, unsigned vcpu, int64_t number, int64_t result) {
   (void)id;
   if (vcpu >= MAX_VCPUS || (result < 0 && result > -PAGE)) return;
-  const uint64_t *a = pending[vcpu];
+  const uint64_t* a = pending[vcpu];
   lock();
   if (number == calls->mmap) {
     char path[NAME_BYTES + 1];
@@ -234,7 +242,7 @@ static void on_syscall_return(qemu_plugin_id_t id, unsigned vcpu, int64_t number
   unlock();
 }
 
-static void on_exit_program(qemu_plugin_id_t id, void *unused) {
+static void on_exit_program(qemu_plugin_id_t id, void* unused) {
   (void)id, (void)unused;
   lock();
   put_event(EVENT_END, words_sent + used, 0, 0, "");
@@ -244,8 +252,9 @@ static void on_exit_program(qemu_plugin_id_t id, void *unused) {
 }
 
 /* Arguments: out=PATH of a FIFO, or of a file that exists. */
-__attribute__((visibility("default"))) int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int argc, char **argv) {
-  const char *path = NULL;
+__attribute__((visibility("default"))) int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t* info, int argc,
+                                                               char** argv) {
+  const char* path = NULL;
   for (int i = 0; i < argc; ++i)
     if (strncmp(argv[i], "out=", 4) == 0) path = argv[i] + 4;
   for (size_t i = 0; i < sizeof known_targets / sizeof known_targets[0]; ++i)
@@ -259,7 +268,8 @@ __attribute__((visibility("default"))) int qemu_plugin_install(qemu_plugin_id_t 
     fprintf(stderr, "vmem recorder: cannot open %s: %s\n", path, strerror(errno));
     return -1;
   }
-  /* The program shares our descriptor table: take a number out of its way, so that its own numbers are what they are without us. */
+  /* The program shares our descriptor table: take a number out of its way, so that its own numbers are what they are
+   * without us. */
   out = fcntl(opened, F_DUPFD_CLOEXEC, 600);
   if (out < 0) out = opened;
   if (out != opened) close(opened);

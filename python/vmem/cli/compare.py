@@ -1,0 +1,193 @@
+"""`vmem compare`: one trace in every MMU mode, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from vmem import measures
+from vmem.cli.common import LateBar, json_option, plain_errors, write_json
+from vmem.cpu import Cpu
+from vmem.hypervisor import Backing, Hypervisor
+from vmem.report.numbers import short_size
+from vmem.scenario import MODES, PAGES
+from vmem.sizes import format_size, parse_size
+from vmem.traces import Trace
+
+SCHEMA = 1
+"""Of the JSON: grows when a key changes its meaning or goes away."""
+
+_PAGE = click.Choice(PAGES)
+_GIB = 1 << 30
+_CAUSES = {f"  {what}": name for name, what in measures.CAUSES.items()}
+
+
+class _Column(NamedTuple):
+    """One mode's results."""
+
+    mmu: str
+    references: int
+    segfaults: int
+    killed: bool
+    resident: int
+    counters: dict[str, int]
+    costs: dict[str, int]
+
+    def numbers(self) -> dict[str, Any]:
+        return {
+            "mmu": self.mmu,
+            "references": self.references,
+            "segfaults": self.segfaults,
+            "killed": self.killed,
+            "resident_bytes": self.resident,
+            "rates": measures.rates(self.counters),
+            "cycles_by_cause": measures.cycles_by_cause(self.counters, self.costs),
+            "counters": self.counters,
+        }
+
+
+@click.command()
+@click.argument("trace")
+@click.option("--cpu", default="skylake-sp", show_default=True, help="The processor, by name.")
+@click.option("--backing", type=_PAGE, default="4KiB", show_default=True, help="The host's largest page.")
+@click.option("--page", type=_PAGE, default="4KiB", show_default=True, help="The guest's largest page.")
+@click.option("--memory", help="The guest's memory, such as 2GiB; if not given, what the trace needs.")
+@click.option("--limit", type=click.IntRange(min=1), help="At most so many references.")
+@json_option
+@plain_errors
+def compare(
+    trace: str,
+    cpu: str,
+    backing: Backing,
+    page: Backing,
+    memory: str | None,
+    limit: int | None,
+    json_file: Path | None,
+) -> None:
+    """Run TRACE (a file, or a shipped trace's name) in every MMU mode, side by side."""
+    processor = Cpu.preset(cpu)
+    opened = Trace.open(trace)
+    with LateBar(f"reading {opened.name}") as bar:
+        opened.totals(bar)
+    size = _memory(opened, page) if memory is None else parse_size(memory, "--memory")
+    columns = _run_modes(opened, processor, backing, page, size, limit)
+    pages = f"pages: guest {page}, host {backing}"
+    _print(f"{opened.name} on {processor.name}, {format_size(size)} of memory; {pages}", columns)
+    write_json(
+        json_file,
+        {
+            "schema": SCHEMA,
+            "trace": opened.name,
+            "cpu": cpu,
+            "backing": backing,
+            "page": page,
+            "memory_bytes": size,
+            "limit": limit,
+            "costs": columns[0].costs,
+            "modes": [column.numbers() for column in columns],
+        },
+    )
+
+
+def _memory(trace: Trace, page: str) -> int:
+    """Room for the trace's pages, twice, and for the guest kernel's own."""
+    touched = trace.pages() << 12 if page == "4KiB" else sum(length for _, length, _ in trace.regions())
+    unit = _GIB if page == "1GiB" else 64 << 20
+    return (2 * touched // unit + 2) * unit
+
+
+def _run_modes(
+    trace: Trace, cpu: Cpu, backing: Backing, page: Backing, memory: int, limit: int | None
+) -> list[_Column]:
+    total = min(trace.references, limit or trace.references)
+    columns = []
+    with LateBar(f"running {trace.name}", unit="references", patience=0.5) as bar:
+        for index, mode in enumerate(MODES):
+
+            def progress(done: int, before: int = index * total) -> None:
+                bar(before + done, total * len(MODES))
+
+            # Native memory must be one piece: a host of twice the size has one.
+            hypervisor = Hypervisor((2 * memory // _GIB + 2) * _GIB, cpu=cpu)
+            vm = hypervisor.create_vm(mode, memory=memory, mmu=mode, backing=backing)
+            process = vm.guest.spawn(trace.name)
+            process.load(trace, page=page)
+            done = process.run(trace, limit, page=page, progress=progress)
+            columns.append(
+                _Column(
+                    mode,
+                    done.references,
+                    done.segfaults,
+                    done.killed,
+                    vm.resident,
+                    vm.counters(),
+                    hypervisor.costs,
+                )
+            )
+    return columns
+
+
+def _rows() -> dict[str, Callable[[_Column], str]]:
+    def count(name: str) -> Callable[[_Column], str]:
+        return lambda column: f"{column.counters[name]:,}"
+
+    def rate(name: str, form: str) -> Callable[[_Column], str]:
+        return lambda column: format(measures.rates(column.counters)[name], form)
+
+    def cause(name: str) -> Callable[[_Column], str]:
+        return lambda column: f"{_per_access(column, name):.3f}"
+
+    return {
+        "references": lambda column: f"{column.references:,}",
+        "L1 TLB hits, of accesses": rate("l1_hit_rate", ".3%"),
+        "L2 TLB hits, of L1 misses": rate("l2_hit_rate", ".3%"),
+        "TLB misses": count("tlb_misses"),
+        "walks": count("walks"),
+        "walk references": count("walk_refs"),
+        "  in the guest's table": count("walk_refs_guest"),
+        "  in the host's table": count("walk_refs_host"),
+        "  for each walk": rate("refs_per_walk", ".2f"),
+        "guest faults": lambda column: f"{measures.guest_faults(column.counters):,}",
+        "host faults": lambda column: f"{measures.host_faults(column.counters):,}",
+        "VM exits": lambda column: f"{measures.exits(column.counters):,}",
+        "resident memory": lambda column: "-" if column.mmu == "native" else short_size(column.resident),
+        "cycles": count("cycles"),
+        "cycles per access": rate("cycles_per_access", ".3f"),
+        **{label: cause(name) for label, name in _CAUSES.items()},
+    }
+
+
+def _print(title: str, columns: list[_Column]) -> None:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("")
+    for column in columns:
+        table.add_column(column.mmu, justify="right", no_wrap=True)
+    for label, cell in _rows().items():
+        values = [cell(column) for column in columns]
+        # What no mode has cost is not worth a row.
+        if label.strip() not in measures.CAUSES.values() or any(value != "0.000" for value in values):
+            table.add_row(label, *values)
+    table.add_row(f"cycles / {columns[0].mmu}", *(_ratio(column, columns[0]) for column in columns))
+    console = Console(highlight=False)
+    console.print(title, style="bold")
+    console.print(table)
+    for column in columns:
+        if column.killed:
+            after = f"out of memory after {column.references:,} references"
+            click.echo(f"Warning: {column.mmu}: {after}; --memory gives the guest more", err=True)
+        if column.segfaults:
+            click.echo(f"Warning: {column.mmu}: {column.segfaults:,} segmentation faults", err=True)
+
+
+def _per_access(column: _Column, cause: str) -> float:
+    cycles = measures.cycles_by_cause(column.counters, column.costs)[cause]
+    return cycles / max(1, column.counters["accesses"])
+
+
+def _ratio(column: _Column, base: _Column) -> str:
+    return f"{column.counters['cycles'] / max(1, base.counters['cycles']):.3f}"

@@ -1,0 +1,59 @@
+"""A run as tables that are readable at 80 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from vmem import measures
+from vmem.report.numbers import short_count, short_size
+from vmem.report.view import Shown
+
+Cell = Callable[[Shown], str]
+
+
+def _percent(share: float) -> str:
+    return f"{share:.2%}" if share < 0.99995 else "100.0%" if share < 1 else "100%"
+
+
+_TRANSLATION: dict[str, Cell] = {
+    "refs": lambda vm: short_count(vm.references),
+    "L1 hit": lambda vm: _percent(vm.rates["l1_hit_rate"]),
+    "L2 hit": lambda vm: _percent(vm.rates["l2_hit_rate"]),
+    "misses": lambda vm: short_count(vm.counters["tlb_misses"]),
+    "walks": lambda vm: short_count(vm.counters["walks"]),
+    "guest\nrefs": lambda vm: short_count(vm.counters["walk_refs_guest"]),
+    "host\nrefs": lambda vm: short_count(vm.counters["walk_refs_host"]),
+}
+
+_COST: dict[str, Cell] = {
+    "guest\nfaults": lambda vm: short_count(measures.guest_faults(vm.counters)),
+    "host\nfaults": lambda vm: short_count(measures.host_faults(vm.counters)),
+    "exits": lambda vm: short_count(measures.exits(vm.counters)),
+    "cycles": lambda vm: short_count(vm.counters["cycles"]),
+    "cycles\nper ref": lambda vm: f"{vm.rates['cycles_per_access']:.2f}",
+    "resident": lambda vm: "-" if vm.mmu == "native" else short_size(vm.resident),
+}
+
+
+def print_run(shown: Sequence[Shown], console: Console) -> None:
+    """What each VM's accesses met, and what that cost."""
+    console.print(_table(shown, _TRANSLATION))
+    console.print(
+        "L2 hit: of those that missed L1. Guest, host refs: table entries that walks read.\n", style="dim"
+    )
+    console.print(_table(shown, _COST))
+    console.print("Resident: what the host has given; a native machine owns its memory.\n", style="dim")
+
+
+def _table(shown: Sequence[Shown], columns: dict[str, Cell]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("\nVM", overflow="fold")
+    table.add_column("\nmode", no_wrap=True)
+    for head in columns:
+        table.add_column(head if "\n" in head else f"\n{head}", justify="right", no_wrap=True)
+    for vm in shown:
+        table.add_row(vm.label, vm.mode, *(cell(vm) for cell in columns.values()))
+    return table

@@ -1,0 +1,106 @@
+"""report.html: one file that opens anywhere, without a network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from html import escape
+from importlib.resources import files
+from string import Template
+
+import plotly.graph_objects as go
+import plotly.io
+from plotly.offline import get_plotlyjs
+
+from vmem import measures
+from vmem.report import charts, timeline
+from vmem.report.view import Shown, view
+from vmem.runner import Result
+from vmem.sizes import format_size
+
+_CONFIG = {"displaylogo": False, "responsive": True, "modeBarButtonsToRemove": ["select2d", "lasso2d"]}
+
+_ROWS: dict[str, Callable[[Shown], str]] = {
+    "program": charts.program,
+    "references": lambda vm: f"{vm.references:,}",
+    "L1 TLB hits": lambda vm: f"{vm.rates['l1_hit_rate']:.3%}",
+    "L2 TLB hits, of L1 misses": lambda vm: f"{vm.rates['l2_hit_rate']:.3%}",
+    "TLB misses": lambda vm: f"{vm.counters['tlb_misses']:,}",
+    "walks": lambda vm: f"{vm.counters['walks']:,}",
+    "walk refs, guest": lambda vm: f"{vm.counters['walk_refs_guest']:,}",
+    "walk refs, host": lambda vm: f"{vm.counters['walk_refs_host']:,}",
+    "guest faults": lambda vm: f"{measures.guest_faults(vm.counters):,}",
+    "host faults": lambda vm: f"{measures.host_faults(vm.counters):,}",
+    "VM exits": lambda vm: f"{measures.exits(vm.counters):,}",
+    "cycles": lambda vm: f"{vm.counters['cycles']:,}",
+    "cycles per access": lambda vm: f"{vm.rates['cycles_per_access']:.3f}",
+    "resident": lambda vm: (
+        f"its {format_size(vm.memory)}" if vm.mmu == "native" else format_size(vm.resident)
+    ),
+}
+
+
+def report_html(result: Result) -> str:
+    """The report of a run as one HTML document."""
+    shown = view(result)
+    per_step = result.summary["references_per_step"]
+    memory = timeline.memory(shown, per_step)
+    host = result.summary["host"]
+    template = Template(files("vmem.report").joinpath("page.html").read_text(encoding="utf-8"))
+    return template.substitute(
+        name=escape(result.scenario.name),
+        version=escape(result.summary["vmem"]),
+        host=escape(
+            f"{host['cpu']}, {format_size(host['memory_bytes'])} of memory, seed {host['seed']}; "
+            f"{len(result.summary['vms'])} VMs, {sum(vm.references for vm in shown):,} references"
+        ),
+        plotly=get_plotlyjs(),
+        findings="".join(f"<li>{escape(text)}</li>" for text in findings(shown)),
+        warnings="".join(f'<p class="warning">{escape(text)}</p>' for text in result.warnings),
+        summary=_table(shown),
+        ended=_chart(charts.ended(shown), "ended"),
+        walks=_chart(charts.walk_references(shown), "walks"),
+        cycles=_chart(charts.cycles(shown), "cycles"),
+        memory="<p>All machines are native.</p>" if memory is None else _chart(memory, "memory"),
+        events=_chart(timeline.events(shown, per_step), "events"),
+        scenario=escape(result.scenario.text),
+    )
+
+
+def findings(shown: list[Shown]) -> list[str]:
+    """What a reader would want to be told first: what each program costs, and how much more elsewhere."""
+    found = []
+    for name, vms in charts.groups(shown).items():
+        base = next((vm for vm in vms if vm.mmu == "native"), vms[0])
+        cost = base.rates["cycles_per_access"]
+        others = [vm for vm in vms if vm.group != base.group]
+        if cost and others:
+            ratios = [f"{vm.rates['cycles_per_access'] / cost:.2f}× that on {_where(vm)}" for vm in others]
+            found.append(f"{name} costs {cost:.2f} cycles per access on {_where(base)}; {', '.join(ratios)}.")
+    return found
+
+
+def _where(vm: Shown) -> str:
+    return f"{vm.label} ({vm.mode})"
+
+
+def _table(shown: list[Shown]) -> str:
+    """Measures by VMs: what is to be compared stands side by side."""
+    vms = charts.together(shown)
+    head = "".join(f"<th>{escape(vm.label)}<small>{escape(vm.mode)}</small></th>" for vm in vms)
+    rows = [
+        f"<tr><th>{escape(name)}</th>{''.join(f'<td>{escape(cell(vm))}</td>' for vm in vms)}</tr>"
+        for name, cell in _ROWS.items()
+    ]
+    return f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+
+
+def _chart(figure: go.Figure, name: str) -> str:
+    html = plotly.io.to_html(
+        figure,
+        config=_CONFIG,
+        include_plotlyjs=False,
+        full_html=False,
+        div_id=f"chart-{name}",
+        default_height=f"{figure.layout.height}px",
+    )
+    return f'<div class="wide"><div class="chart">{html}</div></div>'

@@ -1,0 +1,131 @@
+"""Scenarios: a host, its virtual machines and what runs in them. Guide: docs/guides/scenarios.md."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vmem.cpu import Cpu
+from vmem.errors import ConfigError, TraceError
+from vmem.scenario.decode import Place, decode_table
+from vmem.scenario.model import MODES, PAGES, Document, Host, Process, Run, Vm
+from vmem.scenario.workloads import Workload
+from vmem.traces import Trace, shipped
+
+__all__ = ["BUILT_IN", "MODES", "PAGES", "Host", "Process", "Run", "Scenario", "Vm", "Workload"]
+
+BUILT_IN = Path(__file__).parent.parent / "data" / "scenarios" / "default.toml"
+
+_PAGE = 4096
+_LEAST_MEMORY = 1 << 20
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A scenario that is complete and checked: every name, size and trace in it is good."""
+
+    name: str
+    text: str
+    host: Host
+    vms: tuple[Vm, ...]
+    run: Run
+    traces: dict[str, Trace] = field(default_factory=dict)
+    """By what the scenario calls them."""
+
+    @classmethod
+    def load(cls, path: Path | str = BUILT_IN) -> Scenario:
+        """Reads and checks a file. ConfigError names the file, the key, its value and what is accepted."""
+        file = Path(path)
+        try:
+            text = file.read_bytes().decode()
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{file}: not UTF-8 text (at byte {error.start})") from None
+        except OSError as error:
+            raise ConfigError(f"{file}: {error.strerror}; accepted is a scenario, a TOML file") from None
+        return cls.parse(text, file=str(file), base=file.parent)
+
+    @classmethod
+    def parse(cls, text: str, *, file: str = "scenario", base: Path | None = None) -> Scenario:
+        """Checks a scenario's text. Traces are sought relative to `base`; `file` is its name in errors."""
+        try:
+            tables = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(f"{file}: not TOML: {error}") from None
+        at = Place(file)
+        document = decode_table(Document, tables, at)
+        _check_host(document, at)
+        taken: set[str] = set()
+        traces: dict[str, Trace] = {}
+        for i, vm in enumerate(document.vm):
+            where = at.key("vm").index(i)
+            _check_vm(vm, document.host, taken, where)
+            for j, process in enumerate(vm.process):
+                _check_process(process, vm, traces, base or Path(), where.key("process").index(j))
+        return cls(Path(file).stem, text, document.host, document.vm, document.run, traces)
+
+    @property
+    def machines(self) -> int:
+        """How many VMs."""
+        return sum(vm.count for vm in self.vms)
+
+
+def _check_host(document: Document, at: Place) -> None:
+    host = document.host
+    _check_memory(host.memory, at.key("host").key("memory"))
+    _check_cpu(host.cpu, at.key("host").key("cpu"))
+    native = sum(vm.memory * vm.count for vm in document.vm if vm.mmu == "native")
+    if native > host.memory:
+        raise ConfigError(
+            f"{at.key('host').key('memory')}: {host.memory} bytes; accepted is at least what the native "
+            f"machines own, {native} bytes"
+        )
+
+
+def _check_vm(vm: Vm, host: Host, taken: set[str], at: Place) -> None:
+    for name in vm.names:
+        if name in taken:
+            raise ConfigError(
+                f"{at.key('name')}: {vm.name!r} gives a second VM {name!r}; accepted is a new name"
+            )
+        taken.add(name)
+    _check_memory(vm.memory, at.key("memory"))
+    if vm.memory > 1 << 46:
+        at.key("memory").reject(vm.memory, "at most 64 TiB")
+    if vm.sync is not None and vm.mmu != "shadow":
+        raise ConfigError(f'{at.key("sync")}: {vm.sync!r}; accepted with mmu = "shadow" only')
+    if vm.cpu is not None:
+        _check_cpu(vm.cpu, at.key("cpu"))
+
+
+def _check_memory(size: int, at: Place) -> None:
+    if size < _LEAST_MEMORY or size % _PAGE:
+        at.reject(size, f"a multiple of 4 KiB from {_LEAST_MEMORY} bytes")
+
+
+def _check_cpu(name: str, at: Place) -> None:
+    if name not in Cpu.presets():
+        at.reject(name, f"one of {', '.join(Cpu.presets())}")
+
+
+def _check_process(process: Process, vm: Vm, traces: dict[str, Trace], base: Path, at: Place) -> None:
+    if (process.trace is None) == (process.workload is None):
+        raise ConfigError(f"{at}: accepted is either a trace or a workload, and one of them")
+    if process.workload is not None and process.workload.size > vm.memory:
+        at.key("workload").key("size").reject(
+            process.workload.size, f"at most the VM's memory, {vm.memory} bytes"
+        )
+    if process.trace is not None and process.trace not in traces:
+        traces[process.trace] = _open_trace(process.trace, base, at.key("trace"))
+
+
+def _open_trace(name: str, base: Path, at: Place) -> Trace:
+    path, ours = base / name, shipped()
+    if not path.exists():
+        if name not in ours:
+            at.reject(name, f"a file (there is no {str(path)!r}) or one of {', '.join(ours)}")
+        path = ours[name]
+    try:
+        return Trace.open(path)
+    except TraceError as error:
+        raise ConfigError(f"{at}: {error}") from None

@@ -1,0 +1,101 @@
+"""What a scenario may say, key by key. docs/guides/scenarios.md explains it."""
+
+from __future__ import annotations
+
+from typing import Annotated, get_args
+
+import msgspec
+from msgspec import Meta
+
+from vmem.hypervisor import Backing, MmuMode, ShadowSync
+from vmem.scenario.decode import Bytes, decode_nested, decode_tables, names
+from vmem.scenario.workloads import Workload, decode_workload
+
+MODES: tuple[MmuMode, ...] = get_args(MmuMode)
+SYNCS: tuple[ShadowSync, ...] = get_args(ShadowSync)
+PAGES: tuple[Backing, ...] = get_args(Backing)
+
+Name = Annotated[
+    str,
+    Meta(
+        pattern=r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z",
+        description="a name of letters, digits, '.', '_' and '-', at most 64 of them",
+    ),
+]
+Text = Annotated[str, Meta(min_length=1, description="a shipped trace's name, or a file")]
+CpuName = Annotated[str, Meta(description="the name of a processor")]
+Mode = Annotated[MmuMode, Meta(description=names(MODES))]
+Sync = Annotated[ShadowSync, Meta(description=names(SYNCS))]
+Page = Annotated[Backing, Meta(description=names(PAGES))]
+
+
+class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A table of the document."""
+
+
+class Process(Table, frozen=True, kw_only=True):
+    """A program that runs in a VM: a trace or a workload."""
+
+    name: Name | None = None
+    trace: Text | None = None
+    workload: (
+        Annotated[Workload, Meta(description="a workload", extra={"decode": decode_workload})] | None
+    ) = None
+    repeat: Annotated[int, Meta(ge=1, le=10**6, description="a number of runs from 1 to 1,000,000")] = 1
+    page: Page = "4KiB"
+
+    @property
+    def label(self) -> str:
+        """What runs: the trace's or the workload's name."""
+        if self.workload is not None:
+            return self.workload.kind
+        return str(self.trace).rsplit("/", 1)[-1].split(".")[0]
+
+
+class Vm(Table, frozen=True, kw_only=True):
+    """Virtual machines that are alike."""
+
+    name: Name
+    memory: Bytes
+    count: Annotated[int, Meta(ge=1, le=10_000, description="a number of VMs from 1 to 10,000")] = 1
+    mmu: Mode = "nested"
+    sync: Sync | None = None
+    backing: Page = "4KiB"
+    vcpus: Annotated[int, Meta(ge=1, le=255, description="a number of vCPUs from 1 to 255")] = 1
+    cpu: CpuName | None = None
+    process: Annotated[
+        tuple[Process, ...],
+        Meta(description="one or more tables [[vm.process]]", extra={"decode": decode_tables(Process)}),
+    ]
+
+    @property
+    def names(self) -> list[str]:
+        """Of the machines: the name, with -1, -2, … if there are several."""
+        return [self.name] if self.count == 1 else [f"{self.name}-{i + 1}" for i in range(self.count)]
+
+
+class Host(Table, frozen=True, kw_only=True):
+    """The machine."""
+
+    memory: Bytes = 4 << 30
+    cpu: CpuName = "skylake-sp"
+    seed: Annotated[int, Meta(ge=0, description="a number from 0 to 2**63 - 1")] = 1
+
+
+class Run(Table, frozen=True, kw_only=True):
+    """How long, and how finely interleaved."""
+
+    limit: Annotated[int, Meta(ge=1, description="a number of references from 1")] | None = None
+    """References of each process."""
+    steps: Annotated[int, Meta(ge=1, le=100_000, description="a number of steps from 1 to 100,000")] = 100
+
+
+class Document(Table, frozen=True, kw_only=True):
+    """A whole scenario."""
+
+    host: Annotated[Host, Meta(description="a table [host]", extra={"decode": decode_nested(Host)})] = Host()
+    vm: Annotated[
+        tuple[Vm, ...],
+        Meta(description="one or more tables [[vm]]", extra={"decode": decode_tables(Vm)}),
+    ]
+    run: Annotated[Run, Meta(description="a table [run]", extra={"decode": decode_nested(Run)})] = Run()
