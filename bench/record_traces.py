@@ -1,7 +1,8 @@
-"""Records the traces that vmem ships again: python bench/record_traces.py [NAME ...] [--out DIRECTORY]
+"""Records the shipped traces again: python bench/record_traces.py [NAME ...] [--out DIRECTORY]
 
-Builds bench/programs/*.c (cc -O2 -fno-tree-vectorize -static) and records each under qemu-user, with an empty environment and fixed
-addresses, so that a trace changes only when its program, the compiler or a system library does. gzip and sqlite3 are the system's.
+Builds bench/programs/*.c (cc -O2 -fno-tree-vectorize -static) and records each under qemu-user, with an empty
+environment and fixed addresses, so that a trace changes only when its program, the compiler or a system
+library does. gzip and sqlite3 are the system's.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ OUTPUT = ROOT / "python" / "vmem" / "data" / "traces"
 
 SQL = (
     "create table t(a integer primary key, b text); "
-    "with recursive c(x) as (select 1 union all select x + 1 from c where x < 700) insert into t select x, hex(x * 7919 % 1000) from c; "
+    "with recursive c(x) as (select 1 union all select x + 1 from c where x < 700) "
+    "insert into t select x, hex(x * 7919 % 1000) from c; "
     "create index i on t(b); select count(*), b from t group by b order by 1 desc limit 3;"
 )
 
@@ -68,7 +70,8 @@ def main() -> None:
             )
             t = result.totals
             print(
-                f"{name}: {t.references:,} references, {t.runs:,} runs, {t.pages:,} pages, {path.stat().st_size:,} bytes"
+                f"{name}: {t.references:,} references, {t.runs:,} runs, {t.pages:,} pages, "
+                f"{path.stat().st_size:,} bytes"
             )
 
 

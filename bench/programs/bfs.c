@@ -1,4 +1,5 @@
-// Breadth-first search of a small-world graph: 80,000 vertices of 128 bytes (10 MB, 2,500 pages), most edges to near vertices.
+// Breadth-first search of a small-world graph: 80,000 vertices of 128 bytes (10 MB, 2,500 pages), most edges to near
+// vertices.
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +14,7 @@ struct vertex {
 
 static uint32_t state = 12345;
 static uint32_t next_random(void) {
-  state ^= state << 13; // xorshift32 (Marsaglia 2003)
+  state ^= state << 13;  // xorshift32 (Marsaglia 2003)
   state ^= state >> 17;
   return state ^= state << 5;
 }
@@ -25,8 +26,8 @@ static uint32_t neighbour(uint32_t of) {
 }
 
 int main(void) {
-  struct vertex *vertices = calloc(VERTICES, sizeof *vertices);
-  uint32_t *queue = malloc(VERTICES * sizeof *queue);
+  struct vertex* vertices = calloc(VERTICES, sizeof *vertices);
+  uint32_t* queue = malloc(VERTICES * sizeof *queue);
   if (!vertices || !queue) return 1;
   for (uint32_t v = 0; v < VERTICES; ++v)
     for (int e = 0; e < DEGREE; ++e) vertices[v].edges[e] = neighbour(v);
@@ -37,7 +38,7 @@ int main(void) {
   while (head < tail) {
     const uint32_t v = queue[head++];
     for (int e = 0; e < DEGREE; ++e) {
-      struct vertex *to = &vertices[vertices[v].edges[e]];
+      struct vertex* to = &vertices[vertices[v].edges[e]];
       if (to->depth) continue;
       to->depth = deepest = vertices[v].depth + 1;
       to->parent = v;

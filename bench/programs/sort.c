@@ -1,20 +1,21 @@
-// Quicksort of 60 Ki integers: a footprint of 60 data pages, scanned from both ends. Almost every reference hits an L1 or L2 TLB.
+// Quicksort of 60 Ki integers: a footprint of 60 data pages, scanned from both ends. Almost every reference hits an L1
+// or L2 TLB.
 #include <stdint.h>
 #include <stdio.h>
 
 enum { COUNT = 60 * 1024, SMALL = 12 };
 static int32_t values[COUNT];
 
-static void insertion_sort(int32_t *first, int32_t *last) {
-  for (int32_t *next = first + 1; next <= last; ++next) {
+static void insertion_sort(int32_t* first, int32_t* last) {
+  for (int32_t* next = first + 1; next <= last; ++next) {
     const int32_t value = *next;
-    int32_t *hole = next;
+    int32_t* hole = next;
     for (; hole > first && hole[-1] > value; --hole) *hole = hole[-1];
     *hole = value;
   }
 }
 
-static void quicksort(int32_t *first, int32_t *last) {
+static void quicksort(int32_t* first, int32_t* last) {
   while (last - first > SMALL) {
     const int32_t pivot = first[(last - first) / 2];
     int32_t *left = first, *right = last;

@@ -1,0 +1,1 @@
+"""The MMU against oracles that share no code with it: another emulator, and published reference counts."""
