@@ -75,6 +75,8 @@ void Kernel::shoot_down(hw::Vcpu& vcpu, Process& process, std::uint64_t start, s
   }
 }
 
+void Kernel::on_interrupt(hw::Vcpu&, hw::Vector) {}
+
 std::uint64_t Kernel::managed_frames() { return get<&Zone::managed>(*vcpus_.front(), Zone::kAt); }
 std::uint64_t Kernel::free_frames() { return Buddy::free_frames(*vcpus_.front()); }
 

@@ -23,6 +23,15 @@ enum class Outcome : std::uint8_t {
   kill,     ///< the VM cannot go on
 };
 
+/// What a guest may ask its hypervisor for by name. Numbers come from the guest: any value may arrive.
+enum class Hypercall : std::uint32_t { none = 0 };
+/// Answer to a hypercall that nobody serves (-KVM_ENOSYS).
+inline constexpr std::uint64_t kNoHypercall = static_cast<std::uint64_t>(-1000);
+
+/// Interrupt vectors of the guest.
+using Vector = std::uint8_t;
+inline constexpr Vector kTimerVector = 0xec;  ///< as Linux's LOCAL_TIMER_VECTOR
+
 /// The hypervisor as silicon knows it: where a VM exit goes.
 class ExitHandler {
  public:
@@ -40,6 +49,12 @@ class ExitHandler {
   /// Intercepted instructions; called only if the VM asked for the exit (Vcpu::Intercepts).
   virtual void on_cr3_write(Vcpu& vcpu, std::uint64_t value) = 0;
   virtual void on_invlpg(Vcpu& vcpu, Gva gva) = 0;
+  /// A device register, a doorbell among them.
+  virtual std::uint32_t on_io_read(Vcpu& vcpu, std::uint32_t port) = 0;
+  virtual void on_io_write(Vcpu& vcpu, std::uint32_t port, std::uint32_t value) = 0;
+  virtual std::uint64_t on_hypercall(Vcpu& vcpu, Hypercall number, std::uint64_t first, std::uint64_t second) = 0;
+  /// An interrupt is about to be delivered to the vCPU.
+  virtual void on_interrupt(Vcpu& vcpu) = 0;
 
  protected:
   ~ExitHandler() = default;
@@ -56,6 +71,7 @@ enum class TrapResult : std::uint8_t {
 class TrapHandler {
  public:
   virtual TrapResult on_page_fault(Vcpu& vcpu, const Fault& fault) = 0;
+  virtual void on_interrupt(Vcpu& vcpu, Vector vector) = 0;
 
  protected:
   ~TrapHandler() = default;

@@ -72,7 +72,8 @@ BatchResult Vcpu::access_batch(const std::uint64_t* addresses, const std::uint8_
     const Served served = serve(fault, at);
     if (served == Served::signal && result.signals++ == 0) result.first_signal = {addresses[i]};
     result.stopped = served == Served::stopped;
-    return !result.stopped;
+    result.waits = must_yield();
+    return !result.stopped && !result.waits;
   });
   return result;
 }
@@ -99,9 +100,25 @@ BatchResult Vcpu::access_run(Gva gva, AccessKind kind, std::uint64_t loads, std:
     const Served served = serve(fault, at);
     if (served == Served::signal && result.signals++ == 0) result.first_signal = gva;
     result.stopped = served == Served::stopped;
-    if (result.stopped) return result;
+    result.waits = must_yield();
+    if (result.stopped || result.waits) return result;
   }
   return result;
+}
+
+void Vcpu::deliver_interrupts() {
+  while (const auto vector = interrupts_.take(now())) {
+    hypervisor_->on_interrupt(*this);
+    if (kernel_ != nullptr) kernel_->on_interrupt(*this, *vector);
+  }
+}
+
+bool Vcpu::halt() {
+  const Nanoseconds next = interrupts_.next();
+  if (next == Interrupts::kNever) return false;
+  if (next > now()) wait(next - now());
+  deliver_interrupts();
+  return true;
 }
 
 bool Vcpu::probe(Gva gva, AccessKind kind, Hpa& at) {

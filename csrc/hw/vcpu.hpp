@@ -3,9 +3,12 @@
 
 #include <cstring>
 #include <span>
+#include <utility>
 
+#include "core/clock.hpp"
 #include "core/counters.hpp"
 #include "hw/handlers.hpp"
+#include "hw/interrupts.hpp"
 #include "hw/kernel_window.hpp"
 #include "hw/mmu.hpp"
 #include "memory/physical_memory.hpp"
@@ -18,6 +21,7 @@ struct BatchResult {
   std::uint64_t signals = 0;  ///< given up: SIGSEGV
   Gva first_signal;           ///< address of the first one
   bool stopped = false;       ///< the process or the VM cannot go on
+  bool waits = false;         ///< ended early: the vCPU must wait (yield_on_wait)
 };
 
 /// Instructions of the guest that exit to the hypervisor.
@@ -32,8 +36,14 @@ class Vcpu {
  public:
   /// The Mmu's physical addresses index the `bytes` bytes of machine memory from `window`: all of it, or a native
   /// machine's own part.
-  Vcpu(int id, memory::PhysicalMemory& memory, Hpa window, std::uint64_t bytes, const CpuConfig& cpu)
-      : id_(id), memory_(memory), window_(window), bytes_(bytes), mmu_({memory.data() + window.value, bytes}, cpu) {}
+  Vcpu(int id, const Clock& clock, memory::PhysicalMemory& memory, Hpa window, std::uint64_t bytes,
+       const CpuConfig& cpu)
+      : id_(id),
+        clock_(clock),
+        memory_(memory),
+        window_(window),
+        bytes_(bytes),
+        mmu_({memory.data() + window.value, bytes}, cpu) {}
 
   int id() const { return id_; }
   Mmu& mmu() { return mmu_; }
@@ -89,6 +99,30 @@ class Vcpu {
   void write_cr3(std::uint64_t value);
   void invlpg(Gva gva);
   void flush_tlb();
+  /// Device registers; a write may be a doorbell.
+  std::uint32_t io_read(std::uint32_t port) { return hypervisor_->on_io_read(*this, port); }
+  void io_write(std::uint32_t port, std::uint32_t value) { hypervisor_->on_io_write(*this, port, value); }
+  std::uint64_t hypercall(Hypercall number, std::uint64_t first = 0, std::uint64_t second = 0) {
+    return hypervisor_->on_hypercall(*this, number, first, second);
+  }
+  /// Sleeps until the next interrupt is due and delivers it. False, at once: none will ever come.
+  bool halt();
+
+  // --- time ---
+
+  /// What the vCPU's time-stamp counter shows: the host's clock, and what this vCPU has waited since it was last
+  /// scheduled.
+  Nanoseconds now() const { return clock_.now() + waited_; }
+  /// The vCPU does not run for so long: it waits for a disk or for swap. Whoever makes it wait has done the work
+  /// already.
+  void wait(Nanoseconds duration) { waited_ += duration; }
+  /// What it has waited since the last call.
+  Nanoseconds take_waits() { return std::exchange(waited_, 0); }
+  /// A batch of accesses ends after one that waited.
+  void yield_on_wait(bool yields) { yields_on_wait_ = yields; }
+  Interrupts& interrupts() { return interrupts_; }
+  /// Delivers every interrupt that is due.
+  void deliver_interrupts();
 
   // --- hypervisor: what it does to the silicon it runs the vCPU on ---
 
@@ -99,6 +133,7 @@ class Vcpu {
   enum class Served : std::uint8_t { done, signal, stopped };
   /// `at` is where the access went, if done.
   Served serve(Fault& fault, Hpa& at);
+  bool must_yield() const { return yields_on_wait_ && waited_ != 0; }
   Hpa machine_address(std::uint64_t pa) const { return pa < bytes_ ? Hpa{window_.value + pa} : kNoMemory; }
   /// The page of `at`, after whatever exits it takes, kept in the kernel window. nullptr: a store that must be
   /// emulated.
@@ -110,6 +145,7 @@ class Vcpu {
   }
 
   int id_;
+  const Clock& clock_;
   memory::PhysicalMemory& memory_;
   Hpa window_;
   std::uint64_t bytes_;  ///< physical addresses end here
@@ -118,6 +154,9 @@ class Vcpu {
   TrapHandler* kernel_ = nullptr;
   Intercepts intercepts_;
   KernelWindow window_cache_;
+  Nanoseconds waited_ = 0;
+  bool yields_on_wait_ = false;
+  Interrupts interrupts_;
 };
 
 }  // namespace vmem::hw

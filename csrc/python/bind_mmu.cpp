@@ -82,7 +82,8 @@ class BareMmu {
 };
 
 template <class T>
-void replace(T& field, const std::optional<Word>& value, const char* name, std::uint64_t most = static_cast<T>(~T{0})) {
+void replace(T& field, const std::optional<Word>& value, const char* name,
+             std::uint64_t most = std::numeric_limits<T>::max()) {
   if (value) field = narrow<T>(*value, name, most);
 }
 

@@ -15,7 +15,7 @@ Vm& Hypervisor::create_vm(const VmConfig& config) {
   };
   while (next_id_ == memory::kNoOwner || taken(next_id_))
     next_id_ = next_id_ == memory::kNoOwner ? std::uint16_t{0} : static_cast<std::uint16_t>(next_id_ + 1);
-  vms_.push_back(std::make_unique<Vm>(memory_, next_id_, config));
+  vms_.push_back(std::make_unique<Vm>(host_, next_id_, config));
   ++next_id_;
   return *vms_.back();
 }
@@ -26,10 +26,10 @@ void Hypervisor::destroy_vm(Vm& vm) {
 
 MemoryInfo Hypervisor::meminfo() const {
   MemoryInfo info;
-  info.total = memory_.bytes().size();
-  info.free = memory_.buddy().free_frames() << kPageShift;
+  info.total = host_.memory.bytes().size();
+  info.free = host_.memory.buddy().free_frames() << kPageShift;
   info.used = info.total - info.free;
-  info.tables = memory_.used(memory::FrameUse::table) << kPageShift;
+  info.tables = host_.memory.used(memory::FrameUse::table) << kPageShift;
   for (const auto& vm : vms_) info.committed += vm->config().memory;
   return info;
 }

@@ -5,7 +5,7 @@
 #include <memory>
 #include <vector>
 
-#include "memory/machine_memory.hpp"
+#include "vmm/host.hpp"
 #include "vmm/vm.hpp"
 
 namespace vmem::vmm {
@@ -21,9 +21,10 @@ struct MemoryInfo {
 
 class Hypervisor {
  public:
-  explicit Hypervisor(std::uint64_t memory_bytes) : memory_(memory_bytes) {}
+  explicit Hypervisor(std::uint64_t memory_bytes) : host_(memory_bytes) {}
 
-  memory::MachineMemory& memory() { return memory_; }
+  Host& host() { return host_; }
+  memory::MachineMemory& memory() { return host_.memory; }
   /// ConfigError, OutOfMemory. The reference stays valid until destroy_vm.
   Vm& create_vm(const VmConfig& config);
   void destroy_vm(Vm& vm);
@@ -33,7 +34,7 @@ class Hypervisor {
   void check();
 
  private:
-  memory::MachineMemory memory_;
+  Host host_;
   std::vector<std::unique_ptr<Vm>> vms_;
   std::uint16_t next_id_ = 0;
 };

@@ -51,7 +51,7 @@ void check_tlbs(Vm& vm) {
 }  // namespace
 
 void Hypervisor::check() {
-  memory_.buddy().check();
+  host_.memory.buddy().check();
   std::uint64_t guest = 0;
   for (const auto& vm : vms_) {
     if (!vm->is_native()) check_second_stage(*vm);
@@ -59,15 +59,15 @@ void Hypervisor::check() {
     if (vm->shadow() != nullptr) vm->shadow()->check();
     guest += vm->resident_frames();
   }
-  if (guest != memory_.used(memory::FrameUse::guest))
-    throw InvariantError("host: " + std::to_string(memory_.used(memory::FrameUse::guest)) +
+  if (guest != host_.memory.used(memory::FrameUse::guest))
+    throw InvariantError("host: " + std::to_string(host_.memory.used(memory::FrameUse::guest)) +
                          " frames counted as guest memory, VMs hold " + std::to_string(guest));
-  const std::uint64_t used = memory_.used(memory::FrameUse::guest) + memory_.used(memory::FrameUse::table) +
-                             memory_.used(memory::FrameUse::process);
-  if (used + memory_.buddy().free_frames() + 1 != memory_.bytes().frames())
+  const std::uint64_t used = host_.memory.used(memory::FrameUse::guest) + host_.memory.used(memory::FrameUse::table) +
+                             host_.memory.used(memory::FrameUse::process);
+  if (used + host_.memory.buddy().free_frames() + 1 != host_.memory.bytes().frames())
     throw InvariantError("host: used " + std::to_string(used) + " and free " +
-                         std::to_string(memory_.buddy().free_frames()) + " frames do not add up to the machine's " +
-                         std::to_string(memory_.bytes().frames()));
+                         std::to_string(host_.memory.buddy().free_frames()) +
+                         " frames do not add up to the machine's " + std::to_string(host_.memory.bytes().frames()));
 }
 
 }  // namespace vmem::vmm

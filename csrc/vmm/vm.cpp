@@ -29,18 +29,18 @@ const VmConfig& checked(const VmConfig& config, const memory::MachineMemory& mem
 
 }  // namespace
 
-Vm::Vm(memory::MachineMemory& memory, std::uint16_t id, const VmConfig& config)
-    : memory_(memory), id_(id), config_(checked(config, memory)) {
+Vm::Vm(Host& host, std::uint16_t id, const VmConfig& config)
+    : host_(host), id_(id), config_(checked(config, host.memory)) {
   if (is_native()) {
     const int alignment = frames() >= page_frames(PageSize::k1G) ? 18 : frames() >= page_frames(PageSize::k2M) ? 9 : 0;
-    const auto window = memory_.allocate_range(frames(), alignment, memory::FrameUse::guest, id_);
+    const auto window = host_.memory.allocate_range(frames(), alignment, memory::FrameUse::guest, id_);
     if (!window)
       throw OutOfMemory("VM '" + config_.name + "': no " + std::to_string(config_.memory) +
                         " contiguous free bytes left in the machine for a native machine");
     window_ = *window;
     resident_ = frames();
   } else {
-    second_stage_.emplace(memory_, id_, config_.cpu.nested_format, config_.cpu.host_levels);
+    second_stage_.emplace(host_.memory, id_, config_.cpu.nested_format, config_.cpu.host_levels);
   }
   create_vcpus();
   if (config_.mode == MmuMode::shadow) shadow_ = std::make_unique<ShadowMmu>(*this, config_.shadow);
@@ -49,7 +49,7 @@ Vm::Vm(memory::MachineMemory& memory, std::uint16_t id, const VmConfig& config)
 Vm::~Vm() {
   shadow_.reset();
   if (is_native()) {
-    memory_.free_range(window_, frames());
+    host_.memory.free_range(window_, frames());
   } else {
     release_all(*this);
   }
@@ -57,8 +57,8 @@ Vm::~Vm() {
 
 void Vm::create_vcpus() {
   for (int index = 0; index < config_.vcpus; ++index) {
-    auto vcpu = std::make_unique<hw::Vcpu>(index, memory_.bytes(), window(),
-                                           is_native() ? config_.memory : memory_.bytes().size(), config_.cpu);
+    auto vcpu = std::make_unique<hw::Vcpu>(index, host_.clock, host_.memory.bytes(), window(),
+                                           is_native() ? config_.memory : host_.memory.bytes().size(), config_.cpu);
     hw::State state = vcpu->mmu().state();
     state.cr4 |= hw::kCr4Pge | hw::kCr4Pcide | hw::kCr4Smep | hw::kCr4Smap;
     state.vpid = vpid();
@@ -106,11 +106,11 @@ Hpa Vm::machine_address(Gpa gpa) const {
 std::uint64_t Vm::read_guest_entry(Gpa at) const {
   if (!contains(at.frame())) return ~std::uint64_t{0};
   const Hpa lies = machine_address(at);
-  return lies == hw::kNoMemory ? 0 : memory_.bytes().load<std::uint64_t>(lies.value);
+  return lies == hw::kNoMemory ? 0 : host_.memory.bytes().load<std::uint64_t>(lies.value);
 }
 
 void Vm::write_guest_entry(Gpa at, std::uint64_t entry) {
-  memory_.bytes().store<std::uint64_t>(machine_address(at).value, entry);
+  host_.memory.bytes().store<std::uint64_t>(machine_address(at).value, entry);
 }
 
 Hpa Vm::probe(hw::Vcpu& vcpu, Gva gva, AccessKind access) {
@@ -144,7 +144,7 @@ std::byte* Vm::on_guest_physical(hw::Vcpu& vcpu, Gpa gpa, bool store) {
       throw OutOfMemory("the guest kernel touched guest-physical " + hex(gpa.value) +
                         " and the host has no memory left for it");
   }
-  return memory_.bytes().data() + align_down(machine_address(gpa).value, kPageSize);
+  return host_.memory.bytes().data() + align_down(machine_address(gpa).value, kPageSize);
 }
 
 void Vm::on_emulated_store(hw::Vcpu& vcpu, Gpa gpa, const void* bytes, std::size_t size) {
@@ -157,6 +157,30 @@ Hpa Vm::emulated_address(Gpa gpa) { return machine_address(gpa); }
 
 void Vm::on_cr3_write(hw::Vcpu& vcpu, std::uint64_t value) {
   if (shadow_ != nullptr) shadow_->on_cr3_write(vcpu, value);
+}
+
+std::uint32_t Vm::on_io_read(hw::Vcpu& vcpu, std::uint32_t port) {
+  if (!is_native()) vcpu.count(ExitReason::io);
+  return devices_.read(vcpu, port);
+}
+
+void Vm::on_io_write(hw::Vcpu& vcpu, std::uint32_t port, std::uint32_t value) {
+  if (!is_native()) vcpu.count(ExitReason::io);
+  devices_.write(vcpu, port, value);
+}
+
+std::uint64_t Vm::on_hypercall(hw::Vcpu& vcpu, hw::Hypercall number, std::uint64_t, std::uint64_t) {
+  if (is_native()) return hw::kNoHypercall;
+  vcpu.count(ExitReason::hypercall);
+  switch (number) {
+    case hw::Hypercall::none:
+      break;
+  }
+  return hw::kNoHypercall;
+}
+
+void Vm::on_interrupt(hw::Vcpu& vcpu) {
+  if (!is_native()) vcpu.count(ExitReason::interrupt);
 }
 
 void Vm::on_invlpg(hw::Vcpu& vcpu, Gva gva) {

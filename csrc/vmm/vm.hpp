@@ -9,7 +9,8 @@
 #include "core/counters.hpp"
 #include "hw/handlers.hpp"
 #include "hw/vcpu.hpp"
-#include "memory/machine_memory.hpp"
+#include "vmm/device_bus.hpp"
+#include "vmm/host.hpp"
 #include "vmm/second_stage.hpp"
 #include "vmm/vm_config.hpp"
 
@@ -23,7 +24,7 @@ class ShadowMmu;
 class Vm final : public hw::ExitHandler {
  public:
   /// ConfigError for an impossible configuration, OutOfMemory if the machine has no room.
-  Vm(memory::MachineMemory& memory, std::uint16_t id, const VmConfig& config);
+  Vm(Host& host, std::uint16_t id, const VmConfig& config);
   ~Vm();
   Vm(const Vm&) = delete;
   Vm& operator=(const Vm&) = delete;
@@ -33,7 +34,9 @@ class Vm final : public hw::ExitHandler {
   std::uint64_t frames() const { return config_.memory >> kPageShift; }
   bool contains(Gfn gfn) const { return gfn.value < frames(); }
   bool is_native() const { return config_.mode == MmuMode::native; }
-  memory::MachineMemory& memory() { return memory_; }
+  Host& host() { return host_; }
+  memory::MachineMemory& memory() { return host_.memory; }
+  DeviceBus& devices() { return devices_; }
 
   std::size_t vcpu_count() const { return vcpus_.size(); }
   hw::Vcpu& vcpu(std::size_t index) { return *vcpus_[index]; }
@@ -75,16 +78,21 @@ class Vm final : public hw::ExitHandler {
   Hpa emulated_address(Gpa gpa) override;
   void on_cr3_write(hw::Vcpu& vcpu, std::uint64_t value) override;
   void on_invlpg(hw::Vcpu& vcpu, Gva gva) override;
+  std::uint32_t on_io_read(hw::Vcpu& vcpu, std::uint32_t port) override;
+  void on_io_write(hw::Vcpu& vcpu, std::uint32_t port, std::uint32_t value) override;
+  std::uint64_t on_hypercall(hw::Vcpu& vcpu, hw::Hypercall number, std::uint64_t first, std::uint64_t second) override;
+  void on_interrupt(hw::Vcpu& vcpu) override;
 
  private:
   void create_vcpus();
 
-  memory::MachineMemory& memory_;
+  Host& host_;
   std::uint16_t id_;
   VmConfig config_;
   Hfn window_;
   std::optional<SecondStage> second_stage_;
   std::vector<std::unique_ptr<hw::Vcpu>> vcpus_;
+  DeviceBus devices_;
   std::unique_ptr<ShadowMmu> shadow_;
   std::uint64_t resident_ = 0;
 };

@@ -23,6 +23,7 @@ class ScriptedGuest final : public hw::TrapHandler {
   void promise(Gva gva, Gfn gfn) { promised_[gva.frame().value] = gfn; }
   int faults() const { return faults_; }
 
+  void on_interrupt(hw::Vcpu&, hw::Vector) override {}
   hw::TrapResult on_page_fault(hw::Vcpu& vcpu, const hw::Fault& fault) override {
     ++faults_;
     const auto promise = promised_.find(fault.gva.frame().value);

@@ -1,0 +1,45 @@
+// What happened on a host that is worth telling: rare things with numbers, not counters.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/clock.hpp"
+
+namespace vmem {
+
+/// docs/reference/events.md gives the kinds, and the meaning of each one's numbers.
+struct Event {
+  Nanoseconds at = 0;
+  std::string kind;     ///< such as "oom_kill", "host_state", "balloon_target"
+  std::string subject;  ///< the VM's name, a process's, or "host"
+  std::vector<std::pair<std::string, std::uint64_t>> numbers;
+};
+
+/// Keeps the events of one host in the order in which they happened. Bounded: when full, the oldest half goes and is
+/// counted.
+class EventLog {
+ public:
+  static constexpr std::size_t kCapacity = 1 << 16;
+
+  explicit EventLog(const Clock& clock) : clock_(clock) {}
+
+  void add(std::string kind, std::string subject, std::vector<std::pair<std::string, std::uint64_t>> numbers = {}) {
+    if (events_.size() == kCapacity) {
+      events_.erase(events_.begin(), events_.begin() + kCapacity / 2);
+      dropped_ += kCapacity / 2;
+    }
+    events_.push_back({clock_.now(), std::move(kind), std::move(subject), std::move(numbers)});
+  }
+  const std::vector<Event>& events() const { return events_; }
+  std::uint64_t dropped() const { return dropped_; }
+
+ private:
+  const Clock& clock_;
+  std::vector<Event> events_;
+  std::uint64_t dropped_ = 0;
+};
+
+}  // namespace vmem
