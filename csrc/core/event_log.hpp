@@ -18,28 +18,40 @@ struct Event {
   std::vector<std::pair<std::string, std::uint64_t>> numbers;
 };
 
-/// Keeps the events of one host in the order in which they happened. Bounded: when full, the oldest half goes and is
-/// counted.
-class EventLog {
+/// Events in the order in which they happened. Bounded: when full, the oldest half goes and is counted.
+class Events {
  public:
   static constexpr std::size_t kCapacity = 1 << 16;
 
-  explicit EventLog(const Clock& clock) : clock_(clock) {}
-
-  void add(std::string kind, std::string subject, std::vector<std::pair<std::string, std::uint64_t>> numbers = {}) {
-    if (events_.size() == kCapacity) {
-      events_.erase(events_.begin(), events_.begin() + kCapacity / 2);
+  void add(Event event) {
+    if (kept_.size() == kCapacity) {
+      kept_.erase(kept_.begin(), kept_.begin() + kCapacity / 2);
       dropped_ += kCapacity / 2;
     }
-    events_.push_back({clock_.now(), std::move(kind), std::move(subject), std::move(numbers)});
+    kept_.push_back(std::move(event));
   }
-  const std::vector<Event>& events() const { return events_; }
+  const std::vector<Event>& kept() const { return kept_; }
   std::uint64_t dropped() const { return dropped_; }
 
  private:
-  const Clock& clock_;
-  std::vector<Event> events_;
+  std::vector<Event> kept_;
   std::uint64_t dropped_ = 0;
+};
+
+/// The events of one host, each at the time that its clock shows.
+class EventLog {
+ public:
+  explicit EventLog(const Clock& clock) : clock_(clock) {}
+
+  void add(std::string kind, std::string subject, std::vector<std::pair<std::string, std::uint64_t>> numbers = {}) {
+    events_.add({clock_.now(), std::move(kind), std::move(subject), std::move(numbers)});
+  }
+  const std::vector<Event>& events() const { return events_.kept(); }
+  std::uint64_t dropped() const { return events_.dropped(); }
+
+ private:
+  const Clock& clock_;
+  Events events_;
 };
 
 }  // namespace vmem

@@ -9,7 +9,11 @@
 namespace vmem::guest {
 
 Kernel::Kernel(std::vector<hw::Vcpu*> vcpus, std::uint64_t bytes, int levels)
-    : vcpus_(std::move(vcpus)), frames_(bytes >> kPageShift), levels_(levels), current_(vcpus_.size(), nullptr) {
+    : vcpus_(std::move(vcpus)),
+      frames_(bytes >> kPageShift),
+      levels_(levels),
+      current_(vcpus_.size(), nullptr),
+      timers_(*vcpus_.front()) {
   if (bytes < kMinimumMemory)
     throw ConfigError("a guest of " + std::to_string(bytes) + " bytes cannot boot: its kernel needs at least " +
                       std::to_string(kMinimumMemory));
@@ -75,7 +79,9 @@ void Kernel::shoot_down(hw::Vcpu& vcpu, Process& process, std::uint64_t start, s
   }
 }
 
-void Kernel::on_interrupt(hw::Vcpu&, hw::Vector) {}
+void Kernel::on_interrupt(hw::Vcpu&, hw::Vector vector) {
+  if (vector == hw::kTimerVector) timers_.run_due();
+}
 
 std::uint64_t Kernel::managed_frames() { return get<&Zone::managed>(*vcpus_.front(), Zone::kAt); }
 std::uint64_t Kernel::free_frames() { return Buddy::free_frames(*vcpus_.front()); }

@@ -8,7 +8,9 @@
 #include <string>
 #include <vector>
 
+#include "core/event_log.hpp"
 #include "guest/process.hpp"
+#include "guest/timers.hpp"
 #include "hw/handlers.hpp"
 #include "hw/vcpu.hpp"
 
@@ -61,6 +63,10 @@ class Kernel final : public hw::TrapHandler {
 
   const std::vector<std::unique_ptr<Process>>& processes() const { return processes_; }
   const VmStat& vmstat() const { return vmstat_; }
+  /// On the vCPU that the kernel was booted on.
+  Timers& timers() { return timers_; }
+  /// What the kernel has logged, at the time that its vCPUs show.
+  Events& events() { return events_; }
   std::uint64_t frames() const { return frames_; }
   std::uint64_t managed_frames();
   std::uint64_t free_frames();
@@ -96,6 +102,8 @@ class Kernel final : public hw::TrapHandler {
   std::vector<std::unique_ptr<Process>> processes_;
   int next_id_ = 1;
   VmStat vmstat_;
+  Timers timers_;
+  Events events_;
 };
 
 }  // namespace vmem::guest

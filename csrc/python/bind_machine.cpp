@@ -2,16 +2,17 @@
 #include <pybind11/functional.h>
 #include <pybind11/stl.h>
 
-#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
 #include <tuple>
+#include <type_traits>
 
 #include "python/arrays.hpp"
 #include "python/bindings.hpp"
 #include "python/counters.hpp"
 #include "python/machine_entry.hpp"
+#include "python/poll.hpp"
 #include "sim/machine.hpp"
 #include "vmm/migrate.hpp"
 
@@ -22,7 +23,6 @@ namespace {
 
 using sim::Machine;
 using Protection = std::tuple<bool, bool, bool>;  // read, write, execute
-using Progress = std::optional<std::function<void(std::uint64_t)>>;
 
 guest::Protection protection(const Protection& bits) {
   return {std::get<0>(bits), std::get<1>(bits), std::get<2>(bits)};
@@ -42,29 +42,33 @@ vmm::ShadowSync shadow_sync(const std::string& name) {
   throw ConfigError("unknown sync '" + name + "', accepted are trace, unsync and vtlb");
 }
 
-/// Looks at Python's signals, and reports progress, about twenty times a second.
-sim::Poll make_poll(const Progress& progress) {
-  using Clock = std::chrono::steady_clock;
-  return [progress, next = Clock::now() + std::chrono::milliseconds(50)](std::uint64_t done) mutable {
-    if (Clock::now() < next) return true;
-    next = Clock::now() + std::chrono::milliseconds(50);
-    const py::gil_scoped_acquire locked;
-    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
-    if (progress) (*progress)(done);
-    return true;
-  };
-}
-
 struct Where {
   std::uint16_t vm;
   std::size_t vcpu;
   int process;
 };
 
+/// For what takes no time.
+template <class Use>
+auto look_at_process(PyMachine::Entry machine, const Where& where, Use&& use) {
+  sim::Guest& guest = machine->guest(where.vm);
+  return use(*machine, guest, Machine::vcpu(guest, where.vcpu), Machine::process(guest, where.process));
+}
+
+/// The clock moves on by what `use` cost the vCPU.
 template <class Use>
 auto in_process(PyMachine::Entry machine, const Where& where, Use&& use) {
   sim::Guest& guest = machine->guest(where.vm);
-  return use(*machine, guest, Machine::vcpu(guest, where.vcpu), Machine::process(guest, where.process));
+  hw::Vcpu& vcpu = Machine::vcpu(guest, where.vcpu);
+  guest::Process& process = Machine::process(guest, where.process);
+  if constexpr (std::is_void_v<decltype(use(*machine, guest, vcpu, process))>) {
+    use(*machine, guest, vcpu, process);
+    machine->time().charge(*guest.vm, vcpu);
+  } else {
+    auto result = use(*machine, guest, vcpu, process);
+    machine->time().charge(*guest.vm, vcpu);
+    return result;
+  }
 }
 
 /// (references, segfaults, address of the first, process was stopped, counters, walk_cycles, cycles): what changed on
@@ -310,7 +314,9 @@ void bind_process(py::classh<PyMachine>& machine) {
            [](PyMachine& self, std::uint16_t vm, const std::string& name) {
              auto entered = self.enter();
              sim::Guest& guest = entered->guest(vm);
-             return guest.kernel->spawn(guest.vm->vcpu(0), name).id;
+             const int id = guest.kernel->spawn(guest.vm->vcpu(0), name).id;
+             entered->time().charge(*guest.vm, guest.vm->vcpu(0));
+             return id;
            })
       .def("fork",
            [](PyMachine& self, std::uint16_t vm, std::size_t vcpu, int process) {
@@ -361,7 +367,7 @@ void bind_process(py::classh<PyMachine>& machine) {
            })
       .def("areas",
            [](PyMachine& self, std::uint16_t vm, int process) {
-             return in_process(
+             return look_at_process(
                  self.look(), {vm, 0, process}, [](Machine&, sim::Guest&, hw::Vcpu&, guest::Process& proc) {
                    py::list list;
                    for (const auto& [start, vma] : proc.areas.areas())
@@ -373,7 +379,7 @@ void bind_process(py::classh<PyMachine>& machine) {
            })
       .def("process_resident",
            [](PyMachine& self, std::uint16_t vm, int process) {
-             return in_process(
+             return look_at_process(
                  self.look(), {vm, 0, process},
                  [](Machine&, sim::Guest&, hw::Vcpu&, guest::Process& proc) { return proc.resident << kPageShift; });
            })
@@ -393,6 +399,7 @@ void bind_machine(py::module_& m) {
   bind_host(machine);
   bind_vm(machine);
   bind_process(machine);
+  bind_time(machine);
   m.attr("COSTS") = py::dict();
 #define X(name, cycles, unit, source) m.attr("COSTS")[#name] = py::make_tuple(cycles, unit, source);
   VMEM_COSTS(X)

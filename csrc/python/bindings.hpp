@@ -5,11 +5,16 @@
 
 namespace vmem::python {
 
+class PyMachine;
+
 void bind_errors(pybind11::module_& m);
 void bind_memory(pybind11::module_& m);
 void bind_cpu(pybind11::module_& m);
 void bind_mmu(pybind11::module_& m);
 void bind_machine(pybind11::module_& m);
 void bind_trace(pybind11::module_& m);
+
+// Parts of Machine.
+void bind_time(pybind11::classh<PyMachine>& machine);
 
 }  // namespace vmem::python

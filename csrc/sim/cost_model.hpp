@@ -22,7 +22,7 @@ namespace vmem::sim {
   X(shadow_fill, 1200, "shadow entry filled", "[M] guest walk in software and rmap update")                                                  \
   X(emulated_store, 3000, "emulated store to a traced guest table", "[M] decode and emulate")                                                \
   X(cow_break, 2000, "page copied by the host", "[M]")                                                                                       \
-  X(host_swap_in, 300000, "page read from host swap", "[M] 100 us of an NVMe disk at 3 GHz")
+  X(host_swap_in, 6000, "page read from host swap", "[M] the path to the disk and back, some 2 us at 3 GHz; the disk's own time is waited for")
 // clang-format on
 
 struct CostModel {

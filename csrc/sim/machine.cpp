@@ -53,6 +53,7 @@ std::uint16_t Machine::create_vm(const vmm::VmConfig& config) {
     auto kernel = std::make_unique<guest::Kernel>(std::move(vcpus), config.memory, config.cpu.guest_levels);
     vm.reset_counters();
     guests_[vm.id()] = {&vm, std::move(kernel)};
+    time_.add(vm);
   } catch (...) {
     hypervisor_.destroy_vm(vm);
     throw;
@@ -63,6 +64,7 @@ std::uint16_t Machine::create_vm(const vmm::VmConfig& config) {
 void Machine::destroy_vm(std::uint16_t id) {
   const Guest& victim = guest(id);
   vmm::Vm& vm = *victim.vm;
+  time_.remove(vm);
   guests_.erase(id);
   hypervisor_.destroy_vm(vm);
 }
@@ -97,6 +99,8 @@ ReplayResult Machine::access(Guest& guest, hw::Vcpu& vcpu, guest::Process& proce
       break;
     }
     add(result, vcpu.access_batch(addresses.data() + at, kinds.data() + at, std::min(kBlock, addresses.size() - at)));
+    time_.charge(*guest.vm, vcpu);
+    result.stopped |= process.killed;
   }
   return result;
 }
@@ -119,6 +123,8 @@ ReplayResult Machine::replay(Guest& guest, hw::Vcpu& vcpu, guest::Process& proce
       if (!well_formed(run)) malformed(at);
       add(result, vcpu.access_run(Gva{page_address(run)}, first_kind(run), run.loads, run.stores));
     }
+    time_.charge(*guest.vm, vcpu);
+    result.stopped |= process.killed;
   }
   return result;
 }

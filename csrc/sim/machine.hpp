@@ -3,13 +3,13 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <map>
 #include <memory>
 #include <span>
 
 #include "guest/kernel.hpp"
 #include "sim/cost_model.hpp"
+#include "sim/timekeeper.hpp"
 #include "sim/trace_run.hpp"
 #include "vmm/hypervisor.hpp"
 
@@ -30,16 +30,16 @@ struct ReplayResult {
   bool interrupted = false;  ///< the poll asked to stop
 };
 
-/// Asked between blocks of references: the number done so far; false stops.
-using Poll = std::function<bool(std::uint64_t)>;
-
 /// Owns everything of one simulated host. VMs are named by id.
 class Machine {
  public:
-  explicit Machine(std::uint64_t memory_bytes) : hypervisor_(memory_bytes) {}
+  explicit Machine(std::uint64_t memory_bytes) : hypervisor_(memory_bytes), time_(hypervisor_, costs_) {}
+  Machine(const Machine&) = delete;
+  Machine& operator=(const Machine&) = delete;
 
   vmm::Hypervisor& hypervisor() { return hypervisor_; }
   CostModel& costs() { return costs_; }
+  Timekeeper& time() { return time_; }
   std::uint16_t create_vm(const vmm::VmConfig& config);
   void destroy_vm(std::uint16_t id);
   /// ConfigError if there is no such VM, vCPU or process.
@@ -47,7 +47,10 @@ class Machine {
   static hw::Vcpu& vcpu(Guest& guest, std::size_t index);
   static guest::Process& process(Guest& guest, int id);
 
-  /// All kinds must be valid.
+  /// Guests by VM id.
+  const std::map<std::uint16_t, Guest>& guests() const { return guests_; }
+
+  /// Time passes as these calls proceed. All kinds must be valid; the poll is asked between blocks of references.
   ReplayResult access(Guest& guest, hw::Vcpu& vcpu, guest::Process& process, std::span<const std::uint64_t> addresses,
                       std::span<const std::uint8_t> kinds, const Poll& poll);
   /// ConfigError at a run that no compactor makes; those before it have been replayed.
@@ -63,6 +66,7 @@ class Machine {
  private:
   vmm::Hypervisor hypervisor_;
   CostModel costs_;
+  Timekeeper time_;
   std::map<std::uint16_t, Guest> guests_;
 };
 

@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "vmm/daemon.hpp"
 #include "vmm/host.hpp"
 #include "vmm/vm.hpp"
 
@@ -30,12 +31,18 @@ class Hypervisor {
   void destroy_vm(Vm& vm);
   const std::vector<std::unique_ptr<Vm>>& vms() const { return vms_; }
   MemoryInfo meminfo() const;
+  /// From now on the daemon runs as time passes; it must outlive its registration.
+  void add_daemon(Daemon& daemon) { daemons_.push_back(&daemon); }
+  void remove_daemon(const Daemon& daemon) { std::erase(daemons_, &daemon); }
+  /// In the order in which they were added, which is that in which they run when due at the same time.
+  const std::vector<Daemon*>& daemons() const { return daemons_; }
   /// All invariants of the host; InvariantError names the first broken one (vmm/invariants.cpp).
   void check();
 
  private:
   Host host_;
   std::vector<std::unique_ptr<Vm>> vms_;
+  std::vector<Daemon*> daemons_;
   std::uint16_t next_id_ = 0;
 };
 

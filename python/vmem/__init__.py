@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from vmem._core import __version__
 from vmem.cpu import Cpu, Psc, Tlb
 from vmem.errors import ConfigError, InvariantError, OutOfMemory, SegmentationFault, TraceError, VmemError
+from vmem.events import Event
 from vmem.guest import UNMAPPED, Guest, Mapping, Process, batch
 from vmem.hypervisor import Hypervisor, Vcpu, Vm
 from vmem.silicon import Mmu, PhysicalMemory
@@ -17,6 +18,7 @@ __all__ = [
     "UNMAPPED",
     "ConfigError",
     "Cpu",
+    "Event",
     "Guest",
     "Hypervisor",
     "InvariantError",

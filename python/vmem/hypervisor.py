@@ -8,8 +8,10 @@ from typing import Literal
 
 from vmem import _core, checks
 from vmem.cpu import Cpu, resolve_cpu
+from vmem.durations import Duration, parse_duration
 from vmem.errors import ConfigError
-from vmem.guest import Guest
+from vmem.events import Event
+from vmem.guest import Guest, Progress
 from vmem.sizes import Size, parse_largest, parse_size
 
 _MODES = ("native", "nested", "shadow")
@@ -87,15 +89,40 @@ class Hypervisor:
     """A host: machine memory and the VMs on it.
 
     `memory` is the machine's RAM (bytes or a string); it costs the simulating machine only what is written.
-    `cpu` is the default processor of VMs: a preset's name or a `vmem.Cpu`. Not for use from two threads at
-    once (ConfigError).
+    `cpu` is the default processor of VMs: a preset's name or a `vmem.Cpu`. `ghz` is the frequency by which
+    cycles become time. Not for use from two threads at once (ConfigError).
     """
 
-    def __init__(self, memory: Size = "4GiB", *, cpu: Cpu | str = "skylake-sp", seed: int = 1) -> None:
+    def __init__(
+        self,
+        memory: Size = "4GiB",
+        *,
+        cpu: Cpu | str = "skylake-sp",
+        ghz: float = 3.0,
+        seed: int = 1,
+    ) -> None:
         self.cpu = resolve_cpu(cpu)
         self.seed = checks.integer(seed, "seed", 0, checks.WORD - 1)
         self._core = _core.Machine(parse_size(memory, "host memory"))
+        self._core.set_frequency(_khz(ghz))
         self._vms: dict[str, Vm] = {}
+
+    @property
+    def now(self) -> int:
+        """Simulated time since the host was switched on, in nanoseconds. Calls of processes take time."""
+        return self._core.now()
+
+    def advance(self, duration: Duration, *, progress: Progress = None) -> None:
+        """Lets simulated time pass: "2s", "150ms", or nanoseconds.
+
+        Interrupts are delivered and guests' and hypervisor's daemons run, each at its time
+        (docs/design/time.md). `progress(nanoseconds)` is called about 20 times a second.
+        """
+        self._core.advance(parse_duration(duration, "advance"), progress)
+
+    def events(self) -> list[Event]:
+        """What happened on this host and in its guests' kernels, in the order of its time."""
+        return [Event(*event) for event in self._core.events()]
 
     @property
     def vms(self) -> MappingProxyType[str, Vm]:
@@ -169,3 +196,9 @@ class Hypervisor:
     def check(self) -> None:
         """Checks every invariant of host and guests; InvariantError names the first broken one."""
         self._core.check()
+
+
+def _khz(ghz: float) -> int:
+    if isinstance(ghz, bool) or not isinstance(ghz, int | float) or not 0.001 <= ghz <= 100:
+        raise ConfigError(f"ghz: {ghz!r}; accepted is a number from 0.001 to 100")
+    return round(ghz * 1e6)

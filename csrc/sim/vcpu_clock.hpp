@@ -1,0 +1,48 @@
+// One vCPU as time sees it.
+#pragma once
+
+#include <algorithm>
+
+#include "hw/vcpu.hpp"
+#include "sim/cpu_meter.hpp"
+
+namespace vmem::sim {
+
+/// What a vCPU's time has gone to.
+struct VcpuTimes {
+  Nanoseconds running = 0;   ///< by the cost model, on a physical CPU
+  Nanoseconds waiting = 0;   ///< for disk or swap
+  Nanoseconds runnable = 0;  ///< had something to run and no physical CPU
+
+  VcpuTimes& operator+=(const VcpuTimes& other) {
+    running += other.running;
+    waiting += other.waiting;
+    runnable += other.runnable;
+    return *this;
+  }
+};
+
+/// A vCPU, what it has cost so far, and from when on it can run again.
+struct VcpuClock {
+  explicit VcpuClock(hw::Vcpu& measured) : vcpu(&measured), meter(measured.mmu().counters()) {}
+
+  /// When it can next deliver an interrupt; hw::Interrupts::kNever if none is on its way.
+  Nanoseconds next_interrupt() const { return std::max(ready_at, vcpu->interrupts().next()); }
+  /// It has run from `start` on: takes what that cost, and makes it ready at the end. Returns when it left its
+  /// physical CPU, to wait or because it was done.
+  Nanoseconds settle(Nanoseconds start, const CostModel& costs, Frequency frequency) {
+    const Nanoseconds ran = meter.read(vcpu->mmu().counters(), costs, frequency);
+    const Nanoseconds waited = vcpu->take_waits();
+    times.running += ran;
+    times.waiting += waited;
+    ready_at = start + ran + waited;
+    return start + ran;
+  }
+
+  hw::Vcpu* vcpu;
+  CpuMeter meter;
+  Nanoseconds ready_at = 0;
+  VcpuTimes times;
+};
+
+}  // namespace vmem::sim
