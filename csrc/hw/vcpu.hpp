@@ -110,9 +110,11 @@ class Vcpu {
 
   // --- time ---
 
-  /// What the vCPU's time-stamp counter shows: the host's clock, and what this vCPU has waited since it was last
-  /// scheduled.
-  Nanoseconds now() const { return clock_.now() + waited_; }
+  /// What the vCPU's time-stamp counter shows: the host's clock, how far this vCPU has run ahead of it, and what it has
+  /// waited since it was last scheduled.
+  Nanoseconds now() const { return clock_.now() + lead_ + waited_; }
+  /// It has run for so long since the time that the host's clock shows.
+  void set_lead(Nanoseconds lead) { lead_ = lead; }
   /// The vCPU does not run for so long: it waits for a disk or for swap. Whoever makes it wait has done the work
   /// already.
   void wait(Nanoseconds duration) { waited_ += duration; }
@@ -154,6 +156,7 @@ class Vcpu {
   TrapHandler* kernel_ = nullptr;
   Intercepts intercepts_;
   KernelWindow window_cache_;
+  Nanoseconds lead_ = 0;
   Nanoseconds waited_ = 0;
   bool yields_on_wait_ = false;
   Interrupts interrupts_;

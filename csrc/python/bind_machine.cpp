@@ -400,6 +400,7 @@ void bind_machine(py::module_& m) {
   bind_vm(machine);
   bind_process(machine);
   bind_time(machine);
+  bind_programs(m, machine);
   m.attr("COSTS") = py::dict();
 #define X(name, cycles, unit, source) m.attr("COSTS")[#name] = py::make_tuple(cycles, unit, source);
   VMEM_COSTS(X)

@@ -16,5 +16,6 @@ void bind_trace(pybind11::module_& m);
 
 // Parts of Machine.
 void bind_time(pybind11::classh<PyMachine>& machine);
+void bind_programs(pybind11::module_& m, pybind11::classh<PyMachine>& machine);
 
 }  // namespace vmem::python

@@ -64,6 +64,7 @@ std::uint16_t Machine::create_vm(const vmm::VmConfig& config) {
 void Machine::destroy_vm(std::uint16_t id) {
   const Guest& victim = guest(id);
   vmm::Vm& vm = *victim.vm;
+  scheduler_.remove(vm);
   time_.remove(vm);
   guests_.erase(id);
   hypervisor_.destroy_vm(vm);

@@ -7,19 +7,14 @@
 #include <memory>
 #include <span>
 
-#include "guest/kernel.hpp"
 #include "sim/cost_model.hpp"
+#include "sim/guest.hpp"
+#include "sim/scheduler.hpp"
 #include "sim/timekeeper.hpp"
 #include "sim/trace_run.hpp"
 #include "vmm/hypervisor.hpp"
 
 namespace vmem::sim {
-
-/// One VM and the kernel that was booted on it.
-struct Guest {
-  vmm::Vm* vm = nullptr;
-  std::unique_ptr<guest::Kernel> kernel;
-};
 
 /// How a replay ended.
 struct ReplayResult {
@@ -33,13 +28,15 @@ struct ReplayResult {
 /// Owns everything of one simulated host. VMs are named by id.
 class Machine {
  public:
-  explicit Machine(std::uint64_t memory_bytes) : hypervisor_(memory_bytes), time_(hypervisor_, costs_) {}
+  explicit Machine(std::uint64_t memory_bytes)
+      : hypervisor_(memory_bytes), time_(hypervisor_, costs_), scheduler_(hypervisor_, time_) {}
   Machine(const Machine&) = delete;
   Machine& operator=(const Machine&) = delete;
 
   vmm::Hypervisor& hypervisor() { return hypervisor_; }
   CostModel& costs() { return costs_; }
   Timekeeper& time() { return time_; }
+  Scheduler& scheduler() { return scheduler_; }
   std::uint16_t create_vm(const vmm::VmConfig& config);
   void destroy_vm(std::uint16_t id);
   /// ConfigError if there is no such VM, vCPU or process.
@@ -67,6 +64,7 @@ class Machine {
   vmm::Hypervisor hypervisor_;
   CostModel costs_;
   Timekeeper time_;
+  Scheduler scheduler_;
   std::map<std::uint16_t, Guest> guests_;
 };
 

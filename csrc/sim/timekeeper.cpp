@@ -23,7 +23,7 @@ void Timekeeper::add(vmm::Vm& vm) {
 void Timekeeper::charge(const vmm::Vm& vm, const hw::Vcpu& vcpu) {
   VcpuClock& charged = vcpus_.at(vm.id())[static_cast<std::size_t>(vcpu.id())];
   // An interrupt's handler may have made it busy beyond now; what was called ran after that.
-  settle(charged, std::max(now(), charged.ready_at));
+  settle(charged, std::max(now(), charged.ready_at), 0);
   advance_to(charged.ready_at);
 }
 
@@ -44,7 +44,7 @@ bool Timekeeper::advance_to(Nanoseconds time, const Poll& poll) {
       run_daemons();
     } else {
       interrupted->vcpu->deliver_interrupts();
-      settle(*interrupted, now());
+      settle(*interrupted, now(), 0);
     }
     if (!poll(now() - began)) return false;
   }

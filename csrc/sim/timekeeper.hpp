@@ -42,8 +42,10 @@ class Timekeeper {
   Nanoseconds next_daemon() const;
   /// Runs every daemon that is due now.
   void run_daemons();
-  /// The vCPU, which is ready, has been run from `start` on.
-  Nanoseconds settle(VcpuClock& vcpu, Nanoseconds start) { return vcpu.settle(start, costs_, frequency_); }
+  /// The vCPU, which is ready, has been run from `start` on, and has computed for so long besides what was counted.
+  void settle(VcpuClock& vcpu, Nanoseconds start, Nanoseconds computed) {
+    vcpu.settle(start, computed, costs_, frequency_);
+  }
 
  private:
   VcpuClock* next_interrupted();

@@ -28,20 +28,20 @@ struct VcpuClock {
 
   /// When it can next deliver an interrupt; hw::Interrupts::kNever if none is on its way.
   Nanoseconds next_interrupt() const { return std::max(ready_at, vcpu->interrupts().next()); }
-  /// It has run from `start` on: takes what that cost, and makes it ready at the end. Returns when it left its
-  /// physical CPU, to wait or because it was done.
-  Nanoseconds settle(Nanoseconds start, const CostModel& costs, Frequency frequency) {
-    const Nanoseconds ran = meter.read(vcpu->mmu().counters(), costs, frequency);
+  /// It has run from `start` on, `computed` of that without memory: takes what that cost.
+  void settle(Nanoseconds start, Nanoseconds computed, const CostModel& costs, Frequency frequency) {
+    const Nanoseconds ran = computed + meter.read(vcpu->mmu().counters(), costs, frequency);
     const Nanoseconds waited = vcpu->take_waits();
     times.running += ran;
     times.waiting += waited;
-    ready_at = start + ran + waited;
-    return start + ran;
+    left_at = start + ran;
+    ready_at = left_at + waited;
   }
 
   hw::Vcpu* vcpu;
   CpuMeter meter;
-  Nanoseconds ready_at = 0;
+  Nanoseconds left_at = 0;   ///< left its physical CPU: was done, or began to wait
+  Nanoseconds ready_at = 0;  ///< can run again
   VcpuTimes times;
 };
 

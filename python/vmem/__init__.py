@@ -12,6 +12,7 @@ from vmem.silicon import Mmu, PhysicalMemory
 from vmem.summary import Summary
 
 if TYPE_CHECKING:
+    from vmem.scenario.workloads import workload
     from vmem.traces import Trace
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "VmemError",
     "__version__",
     "batch",
+    "workload",
 ]
 
 
@@ -47,4 +49,8 @@ def __getattr__(name: str) -> Any:
         from vmem.traces import Trace
 
         return Trace
+    if name == "workload":
+        from vmem.scenario.workloads import workload
+
+        return workload
     raise AttributeError(f"module 'vmem' has no attribute {name!r}")

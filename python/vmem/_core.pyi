@@ -1,6 +1,6 @@
 """The core of vmem; use the classes of the package vmem instead."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -141,6 +141,28 @@ class Mmu:
     def counters(self) -> dict[str, int]: ...
     def reset_counters(self) -> None: ...
 
+class Offsets:
+    @staticmethod
+    def uniform(size: int, /) -> Offsets: ...
+    @staticmethod
+    def zipf(size: int, skew: float, /) -> Offsets: ...
+    @staticmethod
+    def strided(size: int, step: int, /) -> Offsets: ...
+    @staticmethod
+    def hot_cold(size: int, hot: int, share: int, phase: int, /) -> Offsets: ...
+    @staticmethod
+    def chase(size: int, /) -> Offsets: ...
+    @staticmethod
+    def updates(size: int, /) -> Offsets: ...
+    @property
+    def size(self) -> int: ...
+    def fill(
+        self, *, stores: int | None, seed: int, base: int, first: int, count: int
+    ) -> tuple[_Addresses, _Kinds]: ...
+
+class Start:
+    def __init__(self, *, vm: int, vcpu: int, process: int, runs: int, limit: int) -> None: ...
+
 class Machine:
     def __init__(self, memory: int) -> None: ...
     def create_vm(
@@ -163,6 +185,54 @@ class Machine:
     def events(self) -> list[tuple[int, str, str, dict[str, int]]]: ...
     def frequency(self) -> int: ...
     def set_frequency(self, khz: int, /) -> None: ...
+    def start_stream(
+        self,
+        where: Start,
+        *,
+        offsets: Offsets,
+        stores: int | None,
+        seed: int,
+        references: int,
+        compute: int,
+        page: int,
+        name: str,
+    ) -> int: ...
+    def start_churn(
+        self,
+        where: Start,
+        *,
+        offsets: Offsets,
+        stores: int | None,
+        seed: int,
+        children: int,
+        each: int,
+        compute: int,
+        page: int,
+    ) -> int: ...
+    def start_demand(
+        self,
+        where: Start,
+        *,
+        curve: list[tuple[int, int, int]],
+        stores: int | None,
+        seed: int,
+        compute: int,
+        page: int,
+    ) -> int: ...
+    def start_trace(
+        self,
+        where: Start,
+        *,
+        areas: list[tuple[str, int, int, _Protection, str]],
+        open: Callable[[], Iterator[object]],
+        compute: int,
+        page: int,
+    ) -> int: ...
+    def run(self, nanoseconds: int, references: int, progress: _Progress = None) -> str: ...
+    def task_state(self, number: int, /) -> tuple[int, int, int, int, bool, str]: ...
+    def vm_progress(self, vm: int, /) -> tuple[int, int, int, int]: ...
+    def set_cpus(self, cpus: int, /) -> None: ...
+    def set_quantum(self, quantum: int, /) -> None: ...
     def costs(self) -> dict[str, int]: ...
     def set_cost(self, name: str, value: int, /) -> None: ...
     def resident(self, vm: int, /) -> int: ...

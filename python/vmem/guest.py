@@ -17,6 +17,9 @@ from vmem.summary import Summary, from_core
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
+    from vmem.durations import Duration
+    from vmem.programs import Program
+    from vmem.scenario.workloads import Workload
     from vmem.traces import Trace
 
 UNMAPPED = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
@@ -38,7 +41,8 @@ class Mapping:
         return self.end - self.start
 
 
-def _protection(prot: str) -> tuple[bool, bool, bool]:
+def protection(prot: str) -> tuple[bool, bool, bool]:
+    """(read, write, execute) of "rw", "-" and the like."""
     letters = set(prot) - {"-"} if isinstance(prot, str) else {"?"}
     if letters - set("rwx") or prot == "":
         raise ConfigError(
@@ -84,7 +88,7 @@ class Process:
         largest = parse_largest(page, "mmap page")
         where = None if at is None else checks.address(at, "mmap at")
         label = checks.text(name, "mmap name", empty=True)
-        start, end = self._core.mmap(*self._where, size, _protection(prot), where, largest, label)
+        start, end = self._core.mmap(*self._where, size, protection(prot), where, largest, label)
         return Mapping(start, end, prot, name)
 
     def _range(self, where: Mapping | int, length: Size | None, call: str) -> tuple[int, int]:
@@ -102,7 +106,7 @@ class Process:
 
     def mprotect(self, where: Mapping | int, prot: str, length: Size | None = None) -> None:
         """Changes the protection of a Mapping, or of `length` bytes at an address."""
-        self._core.mprotect(*self._where, *self._range(where, length, "mprotect"), _protection(prot))
+        self._core.mprotect(*self._where, *self._range(where, length, "mprotect"), protection(prot))
 
     def brk(self, end: int = 0) -> int:
         """Moves the end of the heap; 0 asks for it. Returns the end."""
@@ -188,6 +192,28 @@ class Process:
         from vmem.replay import run
 
         return run(self, trace, limit, page=page, progress=progress)
+
+    def start(
+        self,
+        program: Workload | Trace | tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint8]],
+        *,
+        seed: int | None = None,
+        compute: Duration = "1us",
+        runs: int = 1,
+        limit: int | None = None,
+        page: str = "4KiB",
+    ) -> Program:
+        """Gives the process a program, which goes on whenever `Hypervisor.run` lets time pass.
+
+        `program` is a workload (`vmem.workload("zipf", size="64MiB")`) or a trace. It maps what it needs;
+        when it ends the process exits. Further `runs` are processes of their own; `limit` bounds the
+        references of all. `compute` is the time on a CPU that a trace's program takes between two
+        references; a workload has its own. `seed` is a workload's: if not given, it follows from the
+        workload's own, the VM and the process.
+        """
+        from vmem.programs import start
+
+        return start(self, program, seed=seed, compute=compute, runs=runs, limit=limit, page=page)
 
     def __repr__(self) -> str:
         return f"<Process {self.pid} {self.name!r}>"

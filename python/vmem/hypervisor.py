@@ -12,6 +12,7 @@ from vmem.durations import Duration, parse_duration
 from vmem.errors import ConfigError
 from vmem.events import Event
 from vmem.guest import Guest, Progress
+from vmem.programs import RunSummary, VmTime, accept_cpus, accept_quantum
 from vmem.sizes import Size, parse_largest, parse_size
 
 _MODES = ("native", "nested", "shadow")
@@ -90,7 +91,8 @@ class Hypervisor:
 
     `memory` is the machine's RAM (bytes or a string); it costs the simulating machine only what is written.
     `cpu` is the default processor of VMs: a preset's name or a `vmem.Cpu`. `ghz` is the frequency by which
-    cycles become time. Not for use from two threads at once (ConfigError).
+    cycles become time. vCPUs that run programs share `cpus` physical CPUs (None: each has its own) in turns
+    of a `quantum`. Not for use from two threads at once (ConfigError).
     """
 
     def __init__(
@@ -99,12 +101,16 @@ class Hypervisor:
         *,
         cpu: Cpu | str = "skylake-sp",
         ghz: float = 3.0,
+        cpus: int | None = None,
+        quantum: Duration = "3ms",
         seed: int = 1,
     ) -> None:
         self.cpu = resolve_cpu(cpu)
         self.seed = checks.integer(seed, "seed", 0, checks.WORD - 1)
         self._core = _core.Machine(parse_size(memory, "host memory"))
         self._core.set_frequency(_khz(ghz))
+        self._core.set_cpus(accept_cpus(cpus))
+        self._core.set_quantum(accept_quantum(quantum))
         self._vms: dict[str, Vm] = {}
 
     @property
@@ -119,6 +125,27 @@ class Hypervisor:
         (docs/design/time.md). `progress(nanoseconds)` is called about 20 times a second.
         """
         self._core.advance(parse_duration(duration, "advance"), progress)
+
+    def run(
+        self, duration: Duration, *, references: int | None = None, progress: Progress = None
+    ) -> RunSummary:
+        """Lets simulated time pass, in which the programs that processes were given (`Process.start`) run.
+
+        Ends when the time is up or all programs have ended, or when those on this host have made so many
+        `references` in all. `progress(nanoseconds)` is called about 20 times a second.
+        """
+        before, began = self._vm_times(), self.now
+        goal = 2**64 - 1 if references is None else checks.integer(references, "references", 0, 2**64 - 1)
+        ended = self._core.run(parse_duration(duration, "run"), goal, progress)
+        after = self._vm_times()
+        return RunSummary(
+            self.now - began,
+            "programs" if ended == "tasks" else ended,
+            {name: time - before[name] for name, time in after.items()},
+        )
+
+    def _vm_times(self) -> dict[str, VmTime]:
+        return {vm.name: VmTime(*self._core.vm_progress(vm._id)) for vm in self}
 
     def events(self) -> list[Event]:
         """What happened on this host and in its guests' kernels, in the order of its time."""

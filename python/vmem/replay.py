@@ -19,12 +19,12 @@ from vmem.traces.pace import PacedRuns
 if TYPE_CHECKING:
     Arrays = tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint8]]
 
-
 _PACE = 0.05
 """Seconds between two reports of progress."""
 
 
-def _as_trace(trace: Trace | Arrays) -> Trace:
+def as_trace(trace: Trace | Arrays) -> Trace:
+    """A trace as it is, or one of a pair of arrays."""
     if isinstance(trace, Trace):
         return trace
     if isinstance(trace, tuple) and len(trace) == 2:
@@ -36,7 +36,7 @@ def _as_trace(trace: Trace | Arrays) -> Trace:
 
 def load(process: Process, trace: Trace | Arrays, *, page: str = "4KiB") -> list[Mapping]:
     """Maps the gaps: every region the trace touches that no area covers yet. See `Process.load`."""
-    opened = _as_trace(trace)
+    opened = as_trace(trace)
     parse_largest(page, "page")
     areas = process.mappings()
     return [
@@ -106,7 +106,7 @@ class Replay:
         _check_count(limit, "limit")
         parse_largest(page, "page")
         self._process = process
-        self._items = _as_trace(trace).items()
+        self._items = as_trace(trace).items()
         self._calls = _Calls(process, page)
         self._rest: PacedRuns | _Single = _Single(References(np.empty(0, np.uint64), np.empty(0, np.uint8)))
         self._limit = limit

@@ -9,13 +9,14 @@ from typing import Any
 import msgspec
 
 from vmem import __version__, measures
-from vmem.errors import OutOfMemory
+from vmem.errors import ConfigError, OutOfMemory
 from vmem.guest import Process
 from vmem.hypervisor import Hypervisor, Vm
 from vmem.replay import Replay
 from vmem.scenario import Process as ProcessSpec
 from vmem.scenario import Scenario
 from vmem.scenario import Vm as VmSpec
+from vmem.scenario.workloads import Stream
 from vmem.summary import Summary
 
 Progress = Callable[[int, int], object]
@@ -259,6 +260,8 @@ class Runner:
                 return Replay(process, trace, page=spec.page)
 
             return trace.references, begin_trace
+        if not isinstance(workload, Stream):
+            raise ConfigError(f"workload {workload.kind!r}: accepted in runs over time only, [run] duration")
         seed = workload.stream(self.scenario.host.seed, copy, index)
 
         def begin_workload(process: Process) -> Replay:

@@ -52,7 +52,7 @@ class Scenario:
             tables = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise ConfigError(f"{file}: not TOML: {error}") from None
-        at = Place(file)
+        at = Place(file, base=base or Path())
         document = decode_table(Document, tables, at)
         _check_host(document, at)
         taken: set[str] = set()
@@ -111,9 +111,10 @@ def _check_cpu(name: str, at: Place) -> None:
 def _check_process(process: Process, vm: Vm, traces: dict[str, Trace], base: Path, at: Place) -> None:
     if (process.trace is None) == (process.workload is None):
         raise ConfigError(f"{at}: accepted is either a trace or a workload, and one of them")
-    if process.workload is not None and process.workload.size > vm.memory:
-        at.key("workload").key("size").reject(
-            process.workload.size, f"at most the VM's memory, {vm.memory} bytes"
+    if process.workload is not None and process.workload.extent > vm.memory:
+        key = "curve" if process.workload.kind == "demand" else "size"
+        at.key("workload").key(key).reject(
+            process.workload.extent, f"at most the VM's memory, {vm.memory} bytes"
         )
     if process.trace is not None and process.trace not in traces:
         traces[process.trace] = _open_trace(process.trace, base, at.key("trace"))

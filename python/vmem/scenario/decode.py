@@ -5,12 +5,14 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar, get_args, get_origin
 
 import msgspec
 from msgspec import Meta
 
+from vmem.durations import parse_duration
 from vmem.errors import ConfigError
 from vmem.sizes import parse_size
 
@@ -23,12 +25,14 @@ class Place:
 
     file: str
     path: str = ""
+    base: Path = Path()
+    """What names of files in it are relative to."""
 
     def key(self, name: str) -> Place:
-        return Place(self.file, f"{self.path}.{name}" if self.path else name)
+        return replace(self, path=f"{self.path}.{name}" if self.path else name)
 
     def index(self, number: int) -> Place:
-        return Place(self.file, f"{self.path}[{number}]")
+        return replace(self, path=f"{self.path}[{number}]")
 
     def __str__(self) -> str:
         return f"{self.file}: {self.path}" if self.path else self.file
@@ -56,6 +60,11 @@ def names(choices: Iterable[str]) -> str:
 def decode_size(value: object, at: Place) -> int:
     """Bytes."""
     return parse_size(value, str(at))  # type: ignore[arg-type]
+
+
+def decode_duration(value: object, at: Place) -> int:
+    """Nanoseconds."""
+    return parse_duration(value, str(at))  # type: ignore[arg-type]
 
 
 def decode_table(kind: type[T], table: object, at: Place) -> T:
@@ -111,3 +120,6 @@ def _decode_value(annotation: object, value: object, at: Place) -> Any:
 
 
 Bytes = Annotated[int, Meta(description='a size such as "512MiB"', extra={"decode": decode_size})]
+Nanoseconds = Annotated[
+    int, Meta(description='a duration such as "150ms"', extra={"decode": decode_duration})
+]

@@ -1,52 +1,56 @@
-"""Synthetic programs: streams of references by a formula, seeded, the same bits on every machine."""
+"""Synthetic programs: what their keys may be. Their references are made in C++, by formulas of their position
+in the stream, seeded, the same bits on every machine (csrc/sim/workloads/).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, ClassVar
+from functools import lru_cache
+from typing import Annotated, Any, ClassVar
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 from msgspec import Meta
 
+from vmem import _core
 from vmem.errors import ConfigError
-from vmem.scenario.decode import Bytes, Place, decode_table, names
+from vmem.scenario.curve import Curve, decode_curve
+from vmem.scenario.decode import Bytes, Nanoseconds, Place, decode_table, names
 from vmem.traces import Trace
-from vmem.traces.model import LOAD, STORE, Item, Progress, References, Totals
-
-Numbers = npt.NDArray[np.uint64]
+from vmem.traces.model import Item, Progress, References, Totals
 
 _BLOCK = 1 << 17
 _PAGE = 4096
 _WORD = 8
 _MASK = 2**64 - 1
-_GAMMA = 0x9E37_79B9_7F4A_7C15
-_MAX_RANKS = 1 << 18
-_GUIDE_BITS = 20
+_ONE = 2.0**63
+"""What a share of 1 is to the core."""
+
+Share = Annotated[float, Meta(ge=0, le=1, description="the share of stores, from 0 to 1")]
+Count = Annotated[int, Meta(ge=1, description="a positive number of references")]
 
 
 class Workload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """References to `size` bytes of a process's memory, 8 bytes each."""
+    """A program that references memory of its process, 8 bytes at a time."""
 
     kind: ClassVar[str]
 
-    size: Bytes
-    references: Annotated[int, Meta(ge=1, description="a positive number of references")] = 10_000_000
-    writes: Annotated[float, Meta(ge=0, le=1, description="the share of stores, from 0 to 1")] = 0.0
     seed: Annotated[int, Meta(ge=0, description="a number from 0")] | None = None
+    compute: Nanoseconds = 1000
+    """Time on a CPU between two references: what the program does besides them, in a run over time."""
 
-    def check(self, at: Place) -> None:
-        """Raises ConfigError for what no process can map."""
-        if not _PAGE <= self.size <= 1 << 46 or self.size % _PAGE:
-            at.key("size").reject(self.size, "a positive multiple of 4 KiB, at most 64 TiB")
-
-    def generator(self) -> Generator:
+    @property
+    def extent(self) -> int:
+        """Bytes of memory that it maps at most."""
         raise NotImplementedError
 
-    def trace(self, base: int, seed: int) -> Trace:
-        """The references of a process that has `size` bytes mapped at `base`."""
-        return Trace(_Reader(self, base, seed), self.kind)
+    def check(self, at: Place) -> None:
+        """Raises ConfigError for what no process can run."""
+        if self.compute > 3600 * 10**9:
+            at.key("compute").reject(self.compute, "at most an hour")
+
+    def start(self, core: _core.Machine, where: _core.Start, seed: int, page: int) -> int:
+        """Lets a process run it from now on; the program's number."""
+        raise NotImplementedError
 
     def stream(self, host_seed: int, copy: int, process: int) -> int:
         """The seed of one process's stream.
@@ -58,24 +62,57 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return _mix(_mix(_mix(seed) + copy) + process)
 
 
-class Generator:
-    """Offsets of the references into the mapping."""
+class Stream(Workload, frozen=True, kw_only=True):
+    """So many references to `size` bytes that are mapped once."""
 
-    def offsets(self, indices: Numbers, random: Numbers) -> Numbers:
-        """uint64[n] byte offsets for reference numbers and as many random numbers."""
+    size: Bytes
+    references: Count = 10_000_000
+
+    @property
+    def extent(self) -> int:
+        return self.size
+
+    def check(self, at: Place) -> None:
+        super().check(at)
+        _check_pages(self.size, 1 << 46, at.key("size"))
+
+    @property
+    def stores(self) -> int | None:
+        """The share of stores as the core takes it; None: every second reference."""
         raise NotImplementedError
 
+    def offsets(self) -> _core.Offsets:
+        """Where the references go."""
+        raise NotImplementedError
 
-class Uniform(Workload, frozen=True, kw_only=True):
-    """Every word alike."""
+    def trace(self, base: int, seed: int) -> Trace:
+        """The references of a process that has `size` bytes mapped at `base`."""
+        return Trace(_Reader(self, base, seed), self.kind)
 
-    kind: ClassVar[str] = "uniform"
+    def start(self, core: _core.Machine, where: _core.Start, seed: int, page: int) -> int:
+        return core.start_stream(
+            where,
+            offsets=self.offsets(),
+            stores=self.stores,
+            seed=seed,
+            references=self.references,
+            compute=self.compute,
+            page=page,
+            name=self.kind,
+        )
 
-    def generator(self) -> Generator:
-        return _Uniform(self.size)
+
+class _Mixed(Stream, frozen=True, kw_only=True):
+    """Loads and stores at random."""
+
+    writes: Share = 0.0
+
+    @property
+    def stores(self) -> int | None:
+        return int(self.writes * _ONE)
 
 
-class Zipf(Workload, frozen=True, kw_only=True):
+class Zipf(_Mixed, frozen=True, kw_only=True):
     """Pages by Zipf's law: the k-th most popular in proportion to 1 / k**skew, popular ones scattered.
 
     Beyond 262,144 pages a rank is a group of neighbouring pages, alike among themselves.
@@ -84,20 +121,29 @@ class Zipf(Workload, frozen=True, kw_only=True):
     kind: ClassVar[str] = "zipf"
     skew: Annotated[float, Meta(gt=0, le=8, description="an exponent above 0, at most 8")] = 0.99
 
-    def generator(self) -> Generator:
-        return _Zipf(self.size, self.skew)
+    def offsets(self) -> _core.Offsets:
+        return _zipf(self.size, self.skew)
 
 
-class Sequential(Workload, frozen=True, kw_only=True):
+class Uniform(_Mixed, frozen=True, kw_only=True):
+    """Every word alike."""
+
+    kind: ClassVar[str] = "uniform"
+
+    def offsets(self) -> _core.Offsets:
+        return _core.Offsets.uniform(self.size)
+
+
+class Sequential(_Mixed, frozen=True, kw_only=True):
     """Word after word, from the start again at the end."""
 
     kind: ClassVar[str] = "sequential"
 
-    def generator(self) -> Generator:
-        return _Strided(self.size, _WORD)
+    def offsets(self) -> _core.Offsets:
+        return _core.Offsets.strided(self.size, _WORD)
 
 
-class Stride(Workload, frozen=True, kw_only=True):
+class Stride(_Mixed, frozen=True, kw_only=True):
     """Every `step` bytes, wrapping around at the end."""
 
     kind: ClassVar[str] = "stride"
@@ -108,11 +154,108 @@ class Stride(Workload, frozen=True, kw_only=True):
         if not 0 < self.step < self.size:
             at.key("step").reject(self.step, "a positive number of bytes below the size")
 
-    def generator(self) -> Generator:
-        return _Strided(self.size, self.step)
+    def offsets(self) -> _core.Offsets:
+        return _core.Offsets.strided(self.size, self.step)
 
 
-KINDS: dict[str, type[Workload]] = {kind.kind: kind for kind in (Zipf, Uniform, Sequential, Stride)}
+class HotCold(_Mixed, frozen=True, kw_only=True):
+    """A `share` of the references goes to `hot` bytes, which move after every `phase` references."""
+
+    kind: ClassVar[str] = "hot-cold"
+    hot: Bytes
+    share: Annotated[float, Meta(ge=0, le=1, description="a share of the references, from 0 to 1")] = 0.9
+    phase: Count = 1_000_000
+
+    def check(self, at: Place) -> None:
+        super().check(at)
+        _check_pages(self.hot, self.size, at.key("hot"))
+
+    def offsets(self) -> _core.Offsets:
+        return _core.Offsets.hot_cold(self.size, self.hot, int(self.share * _ONE), self.phase)
+
+
+class PointerChase(_Mixed, frozen=True, kw_only=True):
+    """From one 64-byte node to the next, each once in a round, in an order without any."""
+
+    kind: ClassVar[str] = "pointer-chase"
+
+    def offsets(self) -> _core.Offsets:
+        return _core.Offsets.chase(self.size)
+
+
+class RandomUpdate(Stream, frozen=True, kw_only=True):
+    """Reads a word anywhere, writes it, goes on to the next: GUPS."""
+
+    kind: ClassVar[str] = "random-update"
+
+    @property
+    def stores(self) -> int | None:
+        return None
+
+    def offsets(self) -> _core.Offsets:
+        return _core.Offsets.updates(self.size)
+
+
+class ForkChurn(Workload, frozen=True, kw_only=True):
+    """Touches `size` bytes, then forks `children` in turn: each makes its references and exits."""
+
+    kind: ClassVar[str] = "fork-churn"
+    size: Bytes
+    children: Annotated[int, Meta(ge=1, description="a positive number of children")] = 1000
+    references: Count = 10_000
+    """Of each child."""
+    writes: Share = 0.5
+
+    @property
+    def extent(self) -> int:
+        return self.size
+
+    def check(self, at: Place) -> None:
+        super().check(at)
+        _check_pages(self.size, 1 << 46, at.key("size"))
+
+    def start(self, core: _core.Machine, where: _core.Start, seed: int, page: int) -> int:
+        return core.start_churn(
+            where,
+            offsets=_core.Offsets.uniform(self.size),
+            stores=int(self.writes * _ONE),
+            seed=seed,
+            children=self.children,
+            each=self.references,
+            compute=self.compute,
+            page=page,
+        )
+
+
+class Demand(Workload, frozen=True, kw_only=True):
+    """Memory that grows and shrinks by a curve of time, allocated bytes and active bytes."""
+
+    kind: ClassVar[str] = "demand"
+    curve: Annotated[Curve, Meta(description="a CSV file, or rows", extra={"decode": decode_curve})]
+    writes: Share = 0.5
+
+    @property
+    def extent(self) -> int:
+        return max(allocated for _, allocated, _ in self.curve)
+
+    def start(self, core: _core.Machine, where: _core.Start, seed: int, page: int) -> int:
+        return core.start_demand(
+            where,
+            curve=list(self.curve),
+            stores=int(self.writes * _ONE),
+            seed=seed,
+            compute=self.compute,
+            page=page,
+        )
+
+
+KINDS: dict[str, type[Workload]] = {
+    kind.kind: kind
+    for kind in (
+        *(Zipf, Uniform, Sequential, Stride, HotCold, PointerChase, RandomUpdate),
+        *(ForkChurn, Demand),
+    )
+}
 
 
 def decode_workload(value: object, at: Place) -> Workload:
@@ -127,53 +270,23 @@ def decode_workload(value: object, at: Place) -> Workload:
     return workload
 
 
-class _Uniform(Generator):
-    def __init__(self, size: int) -> None:
-        self._words = size // _WORD
+def workload(kind: str, **keys: Any) -> Workload:
+    """A synthetic program for `Process.start`: the keys are those of a scenario's `workload`.
 
-    def offsets(self, indices: Numbers, random: Numbers) -> Numbers:
-        return _below(random, self._words) * np.uint64(_WORD)
-
-
-class _Strided(Generator):
-    def __init__(self, size: int, step: int) -> None:
-        self._size, self._step = np.uint64(size), np.uint64(step)
-
-    def offsets(self, indices: Numbers, random: Numbers) -> Numbers:
-        return indices * self._step % self._size
+    ConfigError names the key that is unknown, missing or wrong, and what is accepted.
+    """
+    return decode_workload({"kind": kind, **keys}, Place("workload"))
 
 
-class _Zipf(Generator):
-    def __init__(self, size: int, skew: float) -> None:
-        pages = size // _PAGE
-        self._group = -(-pages // _MAX_RANKS)
-        ranks = -(-pages // self._group)
-        self._last = np.uint64(pages - 1)
-        share = np.cumsum(inverse_powers(ranks, skew))
-        # A random number of 53 bits is below `bounds[k]` with the probability of the ranks up to k.
-        self._bounds = (share / share[-1] * 2.0**53).astype(np.uint64)
-        self._bounds[-1] = 1 << 53
-        # Where a search begins and ends, by a number's upper bits: at the same rank, for most numbers.
-        starts = np.arange((1 << _GUIDE_BITS) + 1, dtype=np.uint64) << np.uint64(53 - _GUIDE_BITS)
-        self._guide = np.searchsorted(self._bounds, starts, side="right").astype(np.int32)
-        self._groups = np.argsort(hashed(1, np.arange(ranks, dtype=np.uint64)), kind="stable").astype(
-            np.uint64
-        )
+def _check_pages(size: int, most: int, at: Place) -> None:
+    if not _PAGE <= size <= most or size % _PAGE:
+        at.reject(size, f"a positive multiple of 4 KiB, at most {most} bytes")
 
-    def offsets(self, indices: Numbers, random: Numbers) -> Numbers:
-        ranks = self._ranks(random >> np.uint64(11))
-        again = hashed(2, random)
-        pages = self._groups[ranks] * np.uint64(self._group) + _below(again, self._group)
-        word = again & np.uint64(_PAGE // _WORD - 1)
-        offsets: Numbers = np.minimum(pages, self._last) * np.uint64(_PAGE) + word * np.uint64(_WORD)
-        return offsets
 
-    def _ranks(self, numbers: Numbers) -> npt.NDArray[np.int32]:
-        slots = (numbers >> np.uint64(53 - _GUIDE_BITS)).astype(np.int32)
-        ranks = self._guide[slots]
-        unsure = np.flatnonzero(ranks != self._guide[slots + 1])
-        ranks[unsure] = np.searchsorted(self._bounds, numbers[unsure], side="right")
-        return ranks
+@lru_cache(maxsize=8)
+def _zipf(size: int, skew: float) -> _core.Offsets:
+    """Alike ones share their tables."""
+    return _core.Offsets.zipf(size, skew)
 
 
 class _Reader:
@@ -182,20 +295,20 @@ class _Reader:
     format = "workload"
     compact = False
 
-    def __init__(self, workload: Workload, base: int, seed: int) -> None:
+    def __init__(self, workload: Stream, base: int, seed: int) -> None:
         if base < 0 or base + workload.size > 1 << 63:
             raise ConfigError(f"a workload at {base:#x}; accepted are user addresses")
-        self._workload, self._base, self._seed = workload, np.uint64(base), seed
+        self._workload, self._base, self._seed = workload, base, seed
 
     def items(self, progress: Progress | None) -> Iterator[Item]:
-        workload, generator = self._workload, self._workload.generator()
-        bound = np.uint64(int(workload.writes * 2.0**63))
+        workload, offsets = self._workload, self._workload.offsets()
         for first in range(0, workload.references, _BLOCK):
             last = min(first + _BLOCK, workload.references)
-            indices = np.arange(first, last, dtype=np.uint64)
-            addresses = self._base + generator.offsets(indices, hashed(self._seed, indices))
-            stores = hashed(self._seed ^ _MASK, indices) >> np.uint64(1) < bound
-            yield References(addresses, np.where(stores, STORE, LOAD).astype(np.uint8))
+            yield References(
+                *offsets.fill(
+                    stores=workload.stores, seed=self._seed, base=self._base, first=first, count=last - first
+                )
+            )
             if progress is not None:
                 progress(last, workload.references)
 
@@ -206,46 +319,8 @@ class _Reader:
         return {"workload": self._workload.kind}
 
 
-def hashed(seed: int, numbers: Numbers) -> Numbers:
-    """splitmix64: uint64[n] of random numbers for uint64[n] of positions in the stream of a seed."""
-    z = numbers * np.uint64(_GAMMA) + np.uint64(_mix(seed))
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58_476D_1CE4_E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D0_49BB_1331_11EB)
-    return z ^ (z >> np.uint64(31))
-
-
 def _mix(value: int) -> int:
-    z = (value + _GAMMA) & _MASK
+    z = (value + 0x9E37_79B9_7F4A_7C15) & _MASK
     z = (z ^ (z >> 30)) * 0xBF58_476D_1CE4_E5B9 & _MASK
     z = (z ^ (z >> 27)) * 0x94D0_49BB_1331_11EB & _MASK
     return z ^ (z >> 31)
-
-
-def _below(random: Numbers, bound: int) -> Numbers:
-    """Random numbers from 0 to bound - 1, for bounds to 2**43: what 64 bits leave uneven is beyond notice."""
-    if bound <= 1 << 32:
-        return (random >> np.uint64(32)) * np.uint64(bound) >> np.uint64(32)
-    return random % np.uint64(bound)
-
-
-def inverse_powers(count: int, exponent: float) -> npt.NDArray[np.float64]:
-    """k**-exponent for k from 1 to count, to about 1e-13 of each.
-
-    Additions, multiplications and divisions only: those round alike everywhere. The logarithms of
-    mathematical libraries do not, and streams must be equal bit for bit.
-    """
-    fraction, power = np.frexp(np.arange(1, count + 1, dtype=np.float64))
-    low = fraction < 0.7071067811865476
-    fraction, power = np.where(low, fraction * 2, fraction), power - low
-    t = (fraction - 1) / (fraction + 1)
-    t2, series = t * t, np.zeros(count)
-    for odd in range(23, 0, -2):
-        series = series * t2 + 1 / odd
-    log2 = power + 2 * t * series * 1.4426950408889634
-    whole = np.rint(-exponent * log2)
-    x = (-exponent * log2 - whole) * 0.6931471805599453
-    value = np.ones(count)
-    for n in range(16, 0, -1):
-        value = value * x / n + 1
-    powers: npt.NDArray[np.float64] = np.ldexp(value, whole.astype(np.int32))
-    return powers

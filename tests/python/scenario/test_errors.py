@@ -134,7 +134,7 @@ def test_values(table: str, key: str, value: str | None, expected: str) -> None:
 
 
 WORKLOADS = [
-    ('"zipf"', 'workload: \'zipf\'; accepted is a table with kind = "zipf", "uniform", "sequential" or'),
+    ('"zipf"', 'workload: \'zipf\'; accepted is a table with kind = "zipf", "uniform", "sequential", '),
     ('{ size = "1MiB" }', "workload: {'size': '1MiB'}; accepted is a table with kind = "),
     ('{ kind = "chaos", size = "1MiB" }', 'workload.kind: \'chaos\'; accepted is "zipf", "uniform"'),
     ("{ kind = [], size = 4096 }", 'workload.kind: []; accepted is "zipf"'),
@@ -153,7 +153,7 @@ WORKLOADS = [
     ('{ kind = "zipf", size = "1MiB", step = 8 }', "step: unknown key"),
     (
         '{ kind = "uniform", size = "1MiB", skew = 1 }',
-        "skew: unknown key. Accepted are size, references",
+        "skew: unknown key. Accepted are seed, compute, size, references",
     ),
     (
         '{ kind = "uniform", size = "1MiB", writes = 1.1 }',

@@ -5,18 +5,29 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from reference import workloads as model
+from reference.workloads import hashed, inverse_powers
 from vmem.scenario.decode import Place
-from vmem.scenario.workloads import KINDS, Workload, decode_workload, hashed, inverse_powers
+from vmem.scenario.workloads import KINDS as ALL_KINDS
+from vmem.scenario.workloads import Stream, decode_workload
 from vmem.traces import References
 
 BASE = 1 << 32
+KINDS = [name for name, kind in ALL_KINDS.items() if issubclass(kind, Stream)]
+MIXED = [name for name in KINDS if name != "random-update"]
+NEEDED = {"hot-cold": {"hot": "400KiB", "phase": 40_000}}
 
 
-def _workload(kind: str, **keys: object) -> Workload:
-    return decode_workload({"kind": kind, "size": "4MiB", "references": 300_000, **keys}, Place("file"))
+def _workload(kind: str, **keys: object) -> Stream:
+    needed = NEEDED.get(kind, {})
+    found = decode_workload(
+        {"kind": kind, "size": "4MiB", "references": 300_000, **needed, **keys}, Place("file")
+    )
+    assert isinstance(found, Stream)
+    return found
 
 
-def _references(workload: Workload, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
+def _references(workload: Stream, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
     items = [item for item in workload.trace(BASE, seed) if isinstance(item, References)]
     return np.concatenate([item.addresses for item in items]), np.concatenate([item.kinds for item in items])
 
@@ -31,7 +42,7 @@ def test_as_many_as_asked_and_inside(kind: str, references: int) -> None:
     assert np.all(addresses % 8 == 0)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", MIXED)
 @pytest.mark.parametrize("writes", [0, 0.0, 0.25, 1, 1.0])
 def test_share_of_stores(kind: str, writes: float) -> None:
     _, kinds = _references(_workload(kind, writes=writes))
@@ -129,3 +140,49 @@ def test_hash_is_splitmix64() -> None:
 def test_inverse_powers(exponent: float) -> None:
     expected = np.arange(1, 100_001, dtype=np.float64) ** -exponent
     assert np.allclose(inverse_powers(100_000, exponent), expected, rtol=1e-12, atol=0)
+
+
+POSITIONS = np.arange(300_000, dtype=np.uint64)
+MODELS = {
+    "uniform": lambda size, seed: model.uniform(size, seed, POSITIONS),
+    "zipf": lambda size, seed: model.zipf(size, 0.99, seed, POSITIONS),
+    "sequential": lambda size, seed: model.strided(size, 8, POSITIONS),
+    "stride": lambda size, seed: model.strided(size, 4096, POSITIONS),
+    "hot-cold": lambda size, seed: model.hot_cold(size, 400 << 10, 0.9, 40_000, seed, POSITIONS),
+    "random-update": lambda size, seed: model.updates(size, seed, POSITIONS),
+}
+
+
+@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("size", [4 << 20, 3 << 30])
+@pytest.mark.parametrize("seed", [1, 2**64 - 1])
+def test_bits_are_those_of_the_model(kind: str, size: int, seed: int) -> None:
+    workload = _workload(kind, size=size, **({} if kind == "random-update" else {"writes": 0.3}))
+    addresses, kinds = _references(workload, seed)
+    assert np.array_equal(addresses - np.uint64(BASE), MODELS[kind](size, seed))
+    expected = POSITIONS % 2 if kind == "random-update" else model.kinds(seed, POSITIONS, 0.3)
+    assert np.array_equal(kinds, expected)
+
+
+@pytest.mark.parametrize("size", ["4KiB", "68KiB", "1MiB"])
+def test_a_chase_meets_every_node_once_in_a_round(size: str) -> None:
+    rounds = []
+    for seed in (1, 2):
+        addresses, _ = _references(_workload("pointer-chase", size=size), seed)
+        nodes = (addresses - np.uint64(BASE)) // np.uint64(64)
+        count = {"4KiB": 64, "68KiB": 1088, "1MiB": 16384}[size]
+        for start in (0, count):
+            assert np.array_equal(np.sort(nodes[start : start + count]), np.arange(count))
+        assert np.array_equal(nodes[:count], nodes[count : 2 * count])
+        rounds.append(nodes[:count])
+    assert not np.array_equal(*rounds)
+    # Without any order: neighbours in time are neighbours in space about as often as chance has it.
+    steps = np.abs(np.diff(rounds[0].astype(np.int64)))
+    assert np.mean(steps) > len(rounds[0]) / 5
+
+
+def test_hot_part_moves_with_the_phase() -> None:
+    addresses, _ = _references(_workload("hot-cold", share=1.0))
+    phases = (addresses - np.uint64(BASE))[:280_000].reshape(7, 40_000) // np.uint64(4096)
+    spans = {(int(phase.min()), int(phase.max())) for phase in phases}
+    assert len(spans) > 4 and all(last - first == 99 for first, last in spans)
