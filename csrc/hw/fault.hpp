@@ -27,6 +27,9 @@ inline constexpr std::uint32_t kPfReserved = 1u << 3;
 inline constexpr std::uint32_t kPfFetch = 1u << 4;
 inline constexpr std::uint32_t kPfKey = 1u << 5;
 
+/// EPT violation, exit qualification: the access was a write (SDM vol. 3, table 28-7).
+inline constexpr std::uint64_t kEptViolationWrite = 1u << 1;
+
 struct Fault {
   // What was attempted.
   Gva gva;

@@ -31,6 +31,14 @@ class MachineMemory {
     }
     return head;
   }
+  /// An allocated block changes hands with its bytes.
+  void hand_over(Hfn head, FrameUse use, std::uint16_t owner) {
+    Frame& frame = frames_[head];
+    used_by_[static_cast<std::size_t>(frame.use)] -= 1ull << frame.order;
+    used_by_[static_cast<std::size_t>(use)] += 1ull << frame.order;
+    frame.use = use;
+    frame.owner = owner;
+  }
   /// Scrubs and frees a block.
   void free(Hfn head) {
     const Frame frame = frames_[head];
@@ -69,7 +77,7 @@ class MachineMemory {
   PhysicalMemory bytes_;
   FrameTable frames_;
   Buddy buddy_;
-  std::array<std::uint64_t, 6> used_by_{};
+  std::array<std::uint64_t, kFrameUses> used_by_{};
 };
 
 }  // namespace vmem::memory

@@ -186,7 +186,11 @@ py::dict vm_counters(Machine& machine, const Counters& counters) {
 }
 
 void bind_host(py::classh<PyMachine>& machine) {
-  machine.def(py::init<std::uint64_t>(), py::arg("memory"))
+  machine
+      .def(py::init([](std::uint64_t memory, std::uint64_t swap, const std::string& swap_dir, Nanoseconds swap_read) {
+             return std::make_unique<PyMachine>(memory, vmm::SwapConfig{swap, swap_dir, swap_read});
+           }),
+           py::arg("memory"), py::kw_only(), py::arg("swap"), py::arg("swap_dir"), py::arg("swap_read_time"))
       .def(
           "create_vm",
           [](PyMachine& self, const std::string& name, std::uint64_t memory, int vcpus, const std::string& mmu,
@@ -207,6 +211,9 @@ void bind_host(py::classh<PyMachine>& machine) {
              dict["used"] = info.used;
              dict["tables"] = info.tables;
              dict["committed"] = info.committed;
+             dict["swap_total"] = info.swap_total;
+             dict["swap_used"] = info.swap_used;
+             dict["shared"] = info.shared;
              return dict;
            })
       .def("check", [](PyMachine& self) { self.enter()->check(); })
@@ -239,16 +246,14 @@ void check_physical(const vmm::Vm& vm, Gpa gpa, std::uint64_t length) {
                       vm.config().name + "' has " + std::to_string(size) + " bytes");
 }
 
-/// What the hypervisor sees of a guest's memory: zeros where no machine frame is.
+/// What the hypervisor sees of a guest's memory: zeros where it gave none; what is in the host's swap stays there.
 std::string read_physical(vmm::Vm& vm, Gpa gpa, std::uint64_t length) {
   check_physical(vm, gpa, length);
   std::string bytes(length, '\0');
   for (std::uint64_t done = 0; done < length;) {
     const Gpa at = gpa + done;
     const std::uint64_t part = std::min(length - done, kPageSize - at.offset());
-    const Hpa lies = vm.machine_address(at);
-    if (lies != hw::kNoMemory)
-      vm.memory().bytes().read(lies.value, std::as_writable_bytes(std::span(bytes)).subspan(done, part));
+    vm.read_guest(at, std::as_writable_bytes(std::span(bytes)).subspan(done, part));
     done += part;
   }
   return bytes;
@@ -401,6 +406,7 @@ void bind_machine(py::module_& m) {
   bind_process(machine);
   bind_time(machine);
   bind_programs(m, machine);
+  bind_host_memory(machine);
   m.attr("COSTS") = py::dict();
 #define X(name, cycles, unit, source) m.attr("COSTS")[#name] = py::make_tuple(cycles, unit, source);
   VMEM_COSTS(X)

@@ -14,7 +14,7 @@ namespace vmem::python {
 /// thread runs Python code (progress, signal handlers), that code may look, but change nothing under the call's feet.
 class PyMachine {
  public:
-  explicit PyMachine(std::uint64_t bytes) : machine_(bytes) {}
+  PyMachine(std::uint64_t bytes, const vmm::SwapConfig& swap) : machine_(bytes, swap) {}
 
   class Entry {
    public:

@@ -2,6 +2,7 @@
 
 #include "core/error.hpp"
 #include "vmm/guest_walk.hpp"
+#include "vmm/provide.hpp"
 #include "vmm/shadow/shadow_mmu.hpp"
 #include "vmm/vm.hpp"
 
@@ -31,17 +32,30 @@ Outcome nothing_there(const Vm& vm, hw::Vcpu& vcpu, hw::Fault& fault) {
   return inject(vcpu);
 }
 
+/// The access of the second stage that failed: of the data, or of a guest table on the way to it.
+bool is_store(const hw::Fault& fault) {
+  return fault.kind == FaultKind::ept_violation ? (fault.qualification & hw::kEptViolationWrite) != 0
+                                                : (fault.error_code & hw::kPfWrite) != 0;
+}
+
 /// The second stage has no entry, or one that forbids the access: always the hypervisor's.
 Outcome second_stage_fault(Vm& vm, hw::Vcpu& vcpu, hw::Fault& fault) {
   vcpu.count(ExitReason::ept_violation);
   const Gfn gfn = fault.gpa.frame();
   if (!vm.contains(gfn)) return nothing_there(vm, vcpu, fault);
-  const SecondStage::Leaf leaf = vm.second_stage()->find(gfn);
-  if (leaf.present) {
-    vcpu.count(FaultClass::spurious);
-    return Outcome::retry;
+  switch (provide(vm, vcpu, gfn, is_store(fault))) {
+    case Provided::nothing_missing:
+      vcpu.count(FaultClass::spurious);
+      return Outcome::retry;
+    case Provided::backed:
+    case Provided::copied:
+      return Outcome::retry;
+    case Provided::swapped_in:
+      return Outcome::stall;
+    case Provided::no_memory:
+      return Outcome::kill;
   }
-  return vm.back_on_demand(vcpu, gfn, leaf) ? Outcome::retry : Outcome::kill;
+  return Outcome::kill;
 }
 
 }  // namespace

@@ -2,17 +2,50 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "core/clock.hpp"
 #include "core/event_log.hpp"
 #include "memory/machine_memory.hpp"
+#include "memory/swap_file.hpp"
+#include "vmm/shadow/reverse_map.hpp"
+#include "vmm/sharers.hpp"
 
 namespace vmem::vmm {
 
+/// The host's swap.
+struct SwapConfig {
+  std::uint64_t bytes = 0;          ///< 0: none
+  std::string directory;            ///< where its file lies; empty: the system's for temporary files
+  Nanoseconds read_time = 100'000;  ///< a vCPU waits so long for one page: an NVMe disk's 4 KiB random read
+};
+
+/// Pages since the host was switched on.
+struct HostStat {
+  std::uint64_t swapped_out = 0;
+  std::uint64_t swapped_in = 0;
+  std::uint64_t double_paging = 0;  ///< of them, read back only because the guest sent them to a disk of its own
+  std::uint64_t merged = 0;         ///< given up for a frame with the same bytes
+  std::uint64_t cow_broken = 0;
+  std::uint64_t split = 0;      ///< large pages cut
+  std::uint64_t collapsed = 0;  ///< 2 MiB pages made of small ones
+};
+
 struct Host {
-  explicit Host(std::uint64_t memory_bytes) : memory(memory_bytes), events(clock) {}
+  Host(std::uint64_t memory_bytes, const SwapConfig& config)
+      : memory(memory_bytes),
+        swap(config.bytes, config.directory),
+        swap_read_time(config.read_time),
+        reverse(memory),
+        sharers(memory),
+        events(clock) {}
 
   memory::MachineMemory memory;
+  memory::SwapFile swap;
+  Nanoseconds swap_read_time;
+  ReverseMap reverse;
+  Sharers sharers;
+  HostStat stat;
   Clock clock;
   EventLog events;
 };

@@ -30,6 +30,9 @@ MemoryInfo Hypervisor::meminfo() const {
   info.free = host_.memory.buddy().free_frames() << kPageShift;
   info.used = info.total - info.free;
   info.tables = host_.memory.used(memory::FrameUse::table) << kPageShift;
+  info.swap_total = host_.swap.slots() << kPageShift;
+  info.swap_used = host_.swap.used() << kPageShift;
+  info.shared = host_.sharers.total() << kPageShift;
   for (const auto& vm : vms_) info.committed += vm->config().memory;
   return info;
 }

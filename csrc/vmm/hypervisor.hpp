@@ -18,11 +18,14 @@ struct MemoryInfo {
   std::uint64_t used = 0;
   std::uint64_t tables = 0;
   std::uint64_t committed = 0;  ///< the sum of what the VMs were promised
+  std::uint64_t swap_total = 0;
+  std::uint64_t swap_used = 0;
+  std::uint64_t shared = 0;  ///< guest memory that is backed by a frame it shares
 };
 
 class Hypervisor {
  public:
-  explicit Hypervisor(std::uint64_t memory_bytes) : host_(memory_bytes) {}
+  explicit Hypervisor(std::uint64_t memory_bytes, const SwapConfig& swap = {}) : host_(memory_bytes, swap) {}
 
   Host& host() { return host_; }
   memory::MachineMemory& memory() { return host_.memory; }

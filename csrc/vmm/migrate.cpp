@@ -12,6 +12,7 @@ bool migrate(Vm& vm, Gfn gfn) {
   const Hpa old = vm.machine_address(gfn.address());
   if (old == hw::kNoMemory) return false;
   memory::MachineMemory& memory = vm.memory();
+  if (memory.frame(old.frame()).use == memory::FrameUse::shared) return false;  // the others would stay behind
   const auto fresh = memory.allocate(0, memory::FrameUse::guest, vm.id());
   if (!fresh) return false;
   memory.frame(*fresh).gfn = static_cast<std::uint32_t>(gfn.value);

@@ -12,7 +12,7 @@ namespace vmem::vmm {
 class Vm;
 
 /// Gives `gfn` another machine frame with the same bytes, as 4 KiB page. False: it has none now, or the machine has
-/// none to spare.
+/// none to spare, or the frame is shared.
 bool migrate(Vm& vm, Gfn gfn);
 
 }  // namespace vmem::vmm

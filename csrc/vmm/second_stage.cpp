@@ -81,6 +81,18 @@ bool SecondStage::map(Leaf leaf, Gfn gfn, Hfn hfn, PageSize size, Rights rights)
   return true;
 }
 
+void SecondStage::replace_table(Gfn first, Hfn head) {
+  Leaf above;
+  Hpa table = root_;
+  for (above.level = levels_; above.level >= leaf_level(PageSize::k2M); --above.level) {
+    above.at = table + 8ull * paging::table_index(first.address().value, above.level);
+    table = Hpa{memory_.bytes().load<std::uint64_t>(above.at.value) & format().address};
+  }
+  set(above, leaf_entry(head, PageSize::k2M, paging::kRead | paging::kWrite | paging::kExecute));
+  memory_.free(table.frame());
+  --table_frames_;
+}
+
 void SecondStage::set(const Leaf& leaf, std::uint64_t entry) {
   memory_.bytes().store<std::uint64_t>(leaf.at.value, entry);
 }

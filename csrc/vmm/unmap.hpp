@@ -1,4 +1,4 @@
-// The one way in which a guest frame loses its machine frame.
+// The one way in which what backs a guest frame is taken away, narrowed or cut.
 #pragma once
 
 #include <cstdint>
@@ -10,9 +10,9 @@ namespace vmem::vmm {
 
 class Vm;
 
-/// Takes guest frames away from one VM. Invariant: a machine frame is given back only after every entry that maps it is
-/// gone and every TLB that may hold it has been flushed, so a stale translation is never used afterwards. Flushes once
-/// for all frames taken since the last commit.
+/// Changes what backs guest frames of one VM. Invariant: a machine frame is given back only after every entry that maps
+/// it is gone and every TLB that may hold it has been flushed, so a stale translation is never used afterwards. Flushes
+/// once for all that was changed since the last commit; no vCPU of the VM may run before that.
 class Unmap {
  public:
   explicit Unmap(Vm& vm) : vm_(vm) {}
@@ -20,20 +20,25 @@ class Unmap {
   Unmap(const Unmap&) = delete;
   Unmap& operator=(const Unmap&) = delete;
 
-  /// Removes every entry that maps `gfn`; a larger page around it is split first. False: it was not backed, or no frame
-  /// was left for the split.
+  /// Removes every entry that maps `gfn`; a larger page around it is split first. Of a frame that others share, only
+  /// this share goes. False: it was not backed, or no frame was left for the split.
   bool take(Gfn gfn);
   /// As `take` for the whole host page around `gfn`. Returns the number of guest frames taken, 0 if it was not backed.
   std::uint64_t take_page(Gfn gfn);
+  /// Cuts the page that backs `gfn` until it is of `size` or smaller. False: not backed, or no frame left for a table.
+  bool split(Gfn gfn, PageSize size);
+  /// Withdraws the right to store to `gfn`, which a page of 4 KiB backs.
+  void protect(Gfn gfn);
   /// Flushes, then frees the machine frames.
   void commit();
 
  private:
   Vm& vm_;
   std::vector<Hfn> taken_;
+  bool stale_ = false;
 };
 
-/// Frees everything that backs the VM, which no vCPU will run again.
+/// Frees everything that backs the VM, which no vCPU will run again: frames, shares and swap slots.
 void release_all(Vm& vm);
 
 }  // namespace vmem::vmm

@@ -1,10 +1,13 @@
 #include "vmm/vm.hpp"
 
+#include <algorithm>
 #include <string>
 
 #include "core/error.hpp"
-#include "vmm/backing.hpp"
+#include "hw/walker.hpp"
 #include "vmm/dispatch.hpp"
+#include "vmm/guest_walk.hpp"
+#include "vmm/provide.hpp"
 #include "vmm/shadow/shadow_mmu.hpp"
 #include "vmm/unmap.hpp"
 
@@ -84,18 +87,6 @@ void Vm::reset_counters() {
   for (const auto& vcpu : vcpus_) vcpu->mmu().reset_counters();
 }
 
-std::optional<SecondStage::Leaf> Vm::back_on_demand(hw::Vcpu& vcpu, Gfn gfn) {
-  const SecondStage::Leaf leaf = second_stage_->find(gfn);
-  if (leaf.present) return leaf;
-  return back_on_demand(vcpu, gfn, leaf) ? std::optional(second_stage_->find(gfn)) : std::nullopt;
-}
-
-bool Vm::back_on_demand(hw::Vcpu& vcpu, Gfn gfn, const SecondStage::Leaf& leaf) {
-  if (!back(*this, leaf, gfn)) return false;
-  vcpu.count(FaultClass::backed_on_demand);
-  return true;
-}
-
 Hpa Vm::machine_address(Gpa gpa) const {
   if (!contains(gpa.frame())) return hw::kNoMemory;
   if (is_native()) return window() + gpa.value;
@@ -105,8 +96,26 @@ Hpa Vm::machine_address(Gpa gpa) const {
 
 std::uint64_t Vm::read_guest_entry(Gpa at) const {
   if (!contains(at.frame())) return ~std::uint64_t{0};
-  const Hpa lies = machine_address(at);
-  return lies == hw::kNoMemory ? 0 : host_.memory.bytes().load<std::uint64_t>(lies.value);
+  std::uint64_t entry = 0;
+  read_guest(at, std::as_writable_bytes(std::span(&entry, 1)));
+  return entry;
+}
+
+void Vm::read_guest(Gpa at, std::span<std::byte> out) const {
+  const SecondStage::Leaf leaf = is_native() ? SecondStage::Leaf{} : second_stage_->find(at.frame());
+  if (SecondStage::is_swapped(leaf)) {
+    if (!host_.swap.load(SecondStage::slot_of(leaf), at.offset(), out))
+      throw VmemError("VM '" + config_.name + "': the host's swap file does not give back what gPFN " +
+                      hex(at.frame().value) + " held");
+    return;
+  }
+  if (is_native() || leaf.present) {
+    const std::uint64_t lies =
+        is_native() ? window().value + at.value : second_stage_->target(leaf, at.frame()).address().value + at.offset();
+    host_.memory.bytes().read(lies, out);
+  } else {
+    std::fill(out.begin(), out.end(), std::byte{0});
+  }
 }
 
 void Vm::write_guest_entry(Gpa at, std::uint64_t entry) {
@@ -114,12 +123,15 @@ void Vm::write_guest_entry(Gpa at, std::uint64_t entry) {
 }
 
 Hpa Vm::probe(hw::Vcpu& vcpu, Gva gva, AccessKind access) {
-  if (shadow_ != nullptr) {
-    const auto gpa = shadow_->probe(vcpu, gva, access);
-    return gpa ? machine_address(*gpa) : hw::kNoMemory;
+  if (is_native()) {
+    Hpa at;
+    return vcpu.probe(gva, access, at) ? at : hw::kNoMemory;
   }
-  Hpa at;
-  return vcpu.probe(gva, access, at) ? at : hw::kNoMemory;
+  // Not the processor's own walk: that ends at a guest table that the host has swapped out or shares.
+  const hw::State guest = shadow_ != nullptr ? shadow_->guest_state(vcpu) : vcpu.mmu().state();
+  if (!hw::canonical(gva.value, guest.levels())) return hw::kNoMemory;
+  const GuestWalk walk = walk_guest(*this, guest, gva, access);
+  return walk.allowed ? machine_address(walk.gpa) : hw::kNoMemory;
 }
 
 void Vm::flush_processors() {
@@ -138,19 +150,19 @@ hw::Outcome Vm::on_fault(hw::Vcpu& vcpu, hw::Fault& fault) { return dispatch(*th
 std::byte* Vm::on_guest_physical(hw::Vcpu& vcpu, Gpa gpa, bool store) {
   const Gfn gfn = gpa.frame();
   if (!contains(gfn) || (store && shadow_ != nullptr && shadow_->is_traced(gfn))) return nullptr;
-  if (machine_address(gpa) == hw::kNoMemory) {
+  const Provided provided = is_native() ? Provided::nothing_missing : provide(*this, vcpu, gfn, store);
+  if (provided != Provided::nothing_missing)
     vcpu.count(ExitReason::shadow_page_fault);  // the kernel's own mapping is shadowed as well
-    if (!back_on_demand(vcpu, gfn))
-      throw OutOfMemory("the guest kernel touched guest-physical " + hex(gpa.value) +
-                        " and the host has no memory left for it");
-  }
+  if (provided == Provided::no_memory)
+    throw OutOfMemory("the guest kernel touched guest-physical " + hex(gpa.value) +
+                      " and the host has no memory left for it");
   return host_.memory.bytes().data() + align_down(machine_address(gpa).value, kPageSize);
 }
 
 void Vm::on_emulated_store(hw::Vcpu& vcpu, Gpa gpa, const void* bytes, std::size_t size) {
   if (shadow_ == nullptr || !contains(gpa.frame())) return;  // no memory there: the store goes nowhere
   vcpu.count(ExitReason::page_table_write);
-  if (back_on_demand(vcpu, gpa.frame())) shadow_->on_traced_store(gpa, bytes, size);
+  if (provide(*this, vcpu, gpa.frame(), true) != Provided::no_memory) shadow_->on_traced_store(gpa, bytes, size);
 }
 
 Hpa Vm::emulated_address(Gpa gpa) { return machine_address(gpa); }

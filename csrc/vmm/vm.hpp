@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "core/counters.hpp"
@@ -53,15 +54,17 @@ class Vm final : public hw::ExitHandler {
 
   std::uint64_t resident_frames() const { return resident_; }
   void add_resident(std::int64_t frames) { resident_ += static_cast<std::uint64_t>(frames); }
-  /// The leaf that backs `gfn`, after giving it a machine frame if it has none; nothing if the machine has none left.
-  std::optional<SecondStage::Leaf> back_on_demand(hw::Vcpu& vcpu, Gfn gfn);
-  /// As above, when `leaf` is what the second stage holds. False: no frame left.
-  bool back_on_demand(hw::Vcpu& vcpu, Gfn gfn, const SecondStage::Leaf& leaf);
+  /// Frames that lie in the host's swap.
+  std::uint64_t swapped_frames() const { return swapped_; }
+  void add_swapped(std::int64_t frames) { swapped_ += static_cast<std::uint64_t>(frames); }
   /// Where the hypervisor finds a guest-physical address; kNoMemory if it has no machine frame.
   Hpa machine_address(Gpa gpa) const;
-  /// An 8-byte entry of a guest's table as the hypervisor reads it: zero if never backed, all ones outside the guest's
-  /// memory.
+  /// Guest memory as it is, machine frame or not, within one page that lies in the VM: zeros if never backed, and what
+  /// is in the host's swap without bringing it in.
+  void read_guest(Gpa at, std::span<std::byte> out) const;
+  /// An 8-byte entry of a guest's table: as `read_guest`, and all ones outside the guest's memory.
   std::uint64_t read_guest_entry(Gpa at) const;
+  /// The frame is there and the VM's own.
   void write_guest_entry(Gpa at, std::uint64_t entry);
   /// Where an access would go by the guest's tables and the hypervisor's map, caches aside; changes nothing. kNoMemory
   /// if nowhere.
@@ -95,6 +98,7 @@ class Vm final : public hw::ExitHandler {
   DeviceBus devices_;
   std::unique_ptr<ShadowMmu> shadow_;
   std::uint64_t resident_ = 0;
+  std::uint64_t swapped_ = 0;
 };
 
 }  // namespace vmem::vmm

@@ -128,6 +128,11 @@ class Process:
         ]
 
     @property
+    def page_table_root(self) -> int:
+        """Guest-physical address of the root of this process's page table."""
+        return self._core.page_table_root(self._vm, self.pid) * 4096
+
+    @property
     def resident(self) -> int:
         """Bytes its page table maps."""
         return self._core.process_resident(self._vm, self.pid)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from types import MappingProxyType
 from typing import Literal
@@ -12,6 +13,7 @@ from vmem.durations import Duration, parse_duration
 from vmem.errors import ConfigError
 from vmem.events import Event
 from vmem.guest import Guest, Progress
+from vmem.host_memory import BackedVm, swap_directory
 from vmem.programs import RunSummary, VmTime, accept_cpus, accept_quantum
 from vmem.sizes import Size, parse_largest, parse_size
 
@@ -41,7 +43,7 @@ class Vcpu:
         return f"<vCPU {self.index} of {self._vm!r}>"
 
 
-class Vm:
+class Vm(BackedVm):
     """A virtual machine: made by `Hypervisor.create_vm`."""
 
     def __init__(
@@ -66,7 +68,10 @@ class Vm:
         return self._core.counters(self._id)
 
     def read_physical(self, address: int, length: Size) -> bytes:
-        """Guest-physical memory as the hypervisor sees it: zeros where no machine frame is. Backs nothing."""
+        """Guest-physical memory as the hypervisor knows it: zeros where it never gave any.
+
+        Backs nothing, and brings nothing in from the host's swap.
+        """
         return self._core.read_physical(
             self._id, checks.address(address, "read_physical"), parse_size(length, "read_physical length")
         )
@@ -78,7 +83,7 @@ class Vm:
     def migrate(self, address: int) -> bool:
         """Moves the guest frame at a guest-physical address to another machine frame, unseen by the guest.
 
-        False if it has no machine frame, or the host none to spare. A native machine's memory never moves.
+        False if it has no machine frame, shares it, or the host has none to spare. A native machine's memory never moves.
         """
         return self._core.migrate(self._id, checks.address(address, "migrate"))
 
@@ -90,6 +95,9 @@ class Hypervisor:
     """A host: machine memory and the VMs on it.
 
     `memory` is the machine's RAM (bytes or a string); it costs the simulating machine only what is written.
+    `swap` is what the host may swap out of its guests' memory, to a file in `swap_dir` (None: the system's
+    directory for temporary files) that nobody else can open and that is gone afterwards; it takes the disk only
+    what guests have written. A vCPU waits `swap_read_time` for a page to come back.
     `cpu` is the default processor of VMs: a preset's name or a `vmem.Cpu`. `ghz` is the frequency by which
     cycles become time. vCPUs that run programs share `cpus` physical CPUs (None: each has its own) in turns
     of a `quantum`. Not for use from two threads at once (ConfigError).
@@ -99,6 +107,9 @@ class Hypervisor:
         self,
         memory: Size = "4GiB",
         *,
+        swap: Size = 0,
+        swap_dir: str | os.PathLike[str] | None = None,
+        swap_read_time: Duration = "100us",
         cpu: Cpu | str = "skylake-sp",
         ghz: float = 3.0,
         cpus: int | None = None,
@@ -107,7 +118,12 @@ class Hypervisor:
     ) -> None:
         self.cpu = resolve_cpu(cpu)
         self.seed = checks.integer(seed, "seed", 0, checks.WORD - 1)
-        self._core = _core.Machine(parse_size(memory, "host memory"))
+        self._core = _core.Machine(
+            parse_size(memory, "host memory"),
+            swap=parse_size(swap, "host swap"),
+            swap_dir=swap_directory(swap_dir),
+            swap_read_time=parse_duration(swap_read_time, "swap_read_time"),
+        )
         self._core.set_frequency(_khz(ghz))
         self._core.set_cpus(accept_cpus(cpus))
         self._core.set_quantum(accept_quantum(quantum))
@@ -205,9 +221,24 @@ class Hypervisor:
         del self._vms[vm.name]
 
     def meminfo(self) -> dict[str, int]:
-        """Bytes: `total free used tables committed`, and `resident.<vm>` for each VM."""
+        """Bytes: `total free used tables committed swap_total swap_used shared`, and `resident.<vm>` for each VM.
+
+        `shared` is guest memory that is backed by frames which other guest memory shares.
+        """
         info = self._core.meminfo()
         return info | {f"resident.{vm.name}": vm.resident for vm in self}
+
+    def share(self) -> int:
+        """Looks once at all guest memory and gives pages with the same bytes one machine frame between them.
+
+        Within a VM and between VMs; copied again when a guest stores to one. Pages of 4 KiB only (`Vm.split`).
+        Returns how many guest frames gave up their machine frame.
+        """
+        return self._core.share()
+
+    def stat(self) -> dict[str, int]:
+        """Pages since the host was switched on: what it swapped, merged, copied, cut (docs/reference/host-memory.md)."""
+        return self._core.host_stat()
 
     @property
     def costs(self) -> dict[str, int]:

@@ -16,6 +16,9 @@ using paging::x86_64;
                        std::to_string(page.key.level) + ", entry " + std::to_string(index) + ": " + what);
 }
 
+/// Where the chain begins that a leaf of this level is in.
+Hfn first_frame(Hfn hfn, int level) { return {align_down(hfn.value, page_frames(leaf_page_size(level)))}; }
+
 /// A leaf maps what the hypervisor backs some guest frame of this VM with.
 void check_leaf(Vm& vm, const ShadowPage& page, unsigned index, std::uint64_t entry) {
   const Hfn hfn{x86_64.target(entry, page.key.level) >> kPageShift};
@@ -24,6 +27,15 @@ void check_leaf(Vm& vm, const ShadowPage& page, unsigned index, std::uint64_t en
        ++order)
     head = Hfn{align_down(hfn.value, 1ull << order)};
   const memory::Frame& frame = vm.memory().frame(head);
+  if (std::ranges::count(vm.host().reverse.entries(first_frame(hfn, page.key.level)), page.entry(index)) != 1)
+    broken(vm, page, index, "is not in the reverse map of hPFN " + hex(hfn.value));
+  if (frame.use == memory::FrameUse::shared) {
+    if (entry & x86_64.write) broken(vm, page, index, "permits stores to the shared hPFN " + hex(hfn.value));
+    const std::vector<Sharer> sharers = vm.host().sharers.of(hfn);
+    if (std::ranges::none_of(sharers, [&](const Sharer& sharer) { return sharer.vm == vm.id(); }))
+      broken(vm, page, index, "maps hPFN " + hex(hfn.value) + ", which the VM does not share");
+    return;
+  }
   if (frame.use != memory::FrameUse::guest || frame.owner != vm.id())
     broken(vm, page, index, "maps hPFN " + hex(hfn.value) + ", which is not the VM's");
   const Gfn gfn{frame.gfn + (hfn.value - head.value)};

@@ -9,8 +9,8 @@
 
 namespace vmem::vmm {
 
-/// Chains of entry addresses that start in the frame table (Frame::rmap). An entry that maps a larger page is in the
-/// chain of its first frame.
+/// Chains of entry addresses that start in the frame table (Frame::rmap), for all VMs of a host: a shared frame is
+/// mapped by several. An entry that maps a larger page is in the chain of its first frame.
 class ReverseMap {
  public:
   explicit ReverseMap(memory::MachineMemory& memory) : memory_(memory), links_(1) {}

@@ -4,6 +4,7 @@
 
 #include "core/error.hpp"
 #include "hw/walker.hpp"
+#include "vmm/provide.hpp"
 #include "vmm/shadow/synchroniser.hpp"
 #include "vmm/vm.hpp"
 
@@ -28,7 +29,7 @@ std::uint64_t leaf_rights(std::uint64_t guest_leaf) {
 
 ShadowMmu::ShadowMmu(Vm& vm, const ShadowConfig& config)
     : vm_(vm),
-      table_(vm.memory(), vm.id()),
+      table_(vm.memory(), vm.host().reverse, vm.id()),
       sync_(make_synchroniser(config.sync, *this)),
       reserved_(paging::reserved_bits_x86_64(vm.config().cpu.maxphyaddr, true, vm.config().cpu.one_gib_pages)),
       max_pages_(config.max_pages != 0 ? config.max_pages : std::max<std::uint64_t>(64, vm.frames() / 50)),
@@ -50,6 +51,8 @@ Outcome ShadowMmu::on_page_fault(hw::Vcpu& vcpu, hw::Fault& fault) {
   make_room();
   if (root_of(vcpu) == nullptr) enter_root(vcpu, 0);  // the guest has not loaded CR3 yet
   GuestWalk walk = walk_guest(vm_, guest_state(vcpu), fault.gva, fault.access);
+  bool stalls = false;
+  if (!provide_tables(vcpu, walk, stalls)) return Outcome::kill;
   if (!walk.allowed) {
     fault = walk.fault;
     vcpu.count(FaultClass::guest_page_fault);
@@ -63,20 +66,34 @@ Outcome ShadowMmu::on_page_fault(hw::Vcpu& vcpu, hw::Fault& fault) {
     return Outcome::emulate;
   }
   const bool was_clean = mark_guest_tables(vm_, walk, fault.access);
+  const Provided provided = provide(vm_, vcpu, gfn, fault.access == AccessKind::store);
+  if (provided == Provided::no_memory) return Outcome::kill;
+  stalls |= provided == Provided::swapped_in;
   if (fault.access == AccessKind::store && is_traced(gfn)) return emulate_user_store(vcpu, fault, walk.gpa);
-  const auto backing = vm_.back_on_demand(vcpu, gfn);
+  const SecondStage::Leaf backing = vm_.second_stage()->find(gfn);
   bool was_present = false;
-  bool filled = backing && fill(vcpu, walk, fault.gva, *backing, was_present);
-  if (backing && !filled) {  // no frame for a table: the other shadow pages must give theirs
+  bool filled = fill(vcpu, walk, fault.gva, backing, was_present);
+  if (!filled) {  // no frame for a table: the other shadow pages must give theirs
     table_.reclaim(table_.size());
     settle();
-    filled = fill(vcpu, walk, fault.gva, *backing, was_present);
+    filled = fill(vcpu, walk, fault.gva, backing, was_present);
   }
   settle();
   if (!filled) return Outcome::kill;
   const bool first_store = was_present && was_clean && fault.access == AccessKind::store;
   vcpu.count(first_store ? FaultClass::dirty_trap : FaultClass::shadow_fill);
-  return Outcome::retry;
+  return stalls ? Outcome::stall : Outcome::retry;
+}
+
+bool ShadowMmu::provide_tables(hw::Vcpu& vcpu, const GuestWalk& walk, bool& stalls) {
+  for (int level = walk.top; level >= walk.leaf_level; --level) {
+    const Gfn table = walk.table(level);
+    if (!vm_.contains(table)) continue;
+    const Provided provided = provide(vm_, vcpu, table, true);
+    if (provided == Provided::no_memory) return false;
+    stalls |= provided == Provided::swapped_in;
+  }
+  return true;
 }
 
 Outcome ShadowMmu::emulate_user_store(hw::Vcpu& vcpu, hw::Fault& fault, Gpa gpa) {
@@ -220,11 +237,12 @@ void ShadowMmu::forget_frames(Gfn gfn, Hfn hfn, std::uint64_t count) {
   }
 }
 
-std::optional<Gpa> ShadowMmu::probe(const hw::Vcpu& vcpu, Gva gva, AccessKind access) const {
-  const hw::State guest = guest_state(vcpu);
-  if (!hw::canonical(gva.value, guest.levels())) return std::nullopt;
-  const GuestWalk walk = walk_guest(vm_, guest, gva, access);
-  return walk.allowed ? std::optional(walk.gpa) : std::nullopt;
+void ShadowMmu::forget_large(Hfn head) {
+  if (table_.drop_mappings(head, 1)) must_flush();
+}
+
+void ShadowMmu::withdraw_write(Hfn hfn) {
+  if (table_.withdraw_write(hfn)) must_flush();
 }
 
 void ShadowMmu::settle() {

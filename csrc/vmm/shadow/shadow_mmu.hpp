@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <vector>
 
 #include "hw/handlers.hpp"
@@ -39,9 +38,10 @@ class ShadowMmu {
   bool is_traced(Gfn gfn) const { return table_.traced().contains(gfn); }
   /// The machine frames that back [gfn, gfn + count) are about to go: no entry maps them afterwards.
   void forget_frames(Gfn gfn, Hfn hfn, std::uint64_t count);
-  /// What an access would find if nothing stood in the shadow or a TLB; changes nothing. Nothing if the guest's tables
-  /// forbid it.
-  std::optional<Gpa> probe(const hw::Vcpu& vcpu, Gva gva, AccessKind access) const;
+  /// The large page that begins at this machine frame is cut: no shadow entry maps it whole afterwards.
+  void forget_large(Hfn head);
+  /// No shadow entry lets the guest store to this machine frame afterwards.
+  void withdraw_write(Hfn hfn);
   /// Invalidates every vCPU's TLBs and frees what was condemned, if anything was.
   void settle();
   /// InvariantError if an entry maps what it should not.
@@ -67,6 +67,9 @@ class ShadowMmu {
  private:
   static std::size_t index_of(const hw::Vcpu& vcpu);
   void make_room();
+  /// Every guest table that the walk read is in machine memory and the VM's own, as a processor's walk needs it.
+  /// `stalls`: one had to be read from the swap. False: no frame left.
+  bool provide_tables(hw::Vcpu& vcpu, const GuestWalk& walk, bool& stalls);
   ShadowPage* get(const ShadowKey& key);
   /// Makes the path to the walk's address. False: no frame left for a table.
   bool fill(hw::Vcpu& vcpu, const GuestWalk& walk, Gva gva, const SecondStage::Leaf& backing, bool& was_present);

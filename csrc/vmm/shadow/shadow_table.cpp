@@ -112,17 +112,15 @@ bool ShadowTable::drop_entry(Hpa entry, int level) {
   return true;
 }
 
-bool ShadowTable::owns(Hfn hfn) const {
-  for (int order = 0; order <= memory::Buddy::kMaxOrder; ++order) {
-    const memory::Frame& head = memory_.frame(Hfn{align_down(hfn.value, 1ull << order)});
-    if (head.use == memory::FrameUse::guest && head.order >= order) return head.owner == owner_;
-  }
-  return false;
+std::vector<Hpa> ShadowTable::entries_of(Hfn hfn) const {
+  std::vector<Hpa> entries = reverse_.entries(hfn);
+  std::erase_if(entries, [&](Hpa entry) { return memory_.frame(entry.frame()).owner != owner_; });
+  return entries;
 }
 
 bool ShadowTable::withdraw_write(Hfn hfn) {
   bool changed = false;
-  for (const Hpa entry : reverse_.entries(hfn)) {
+  for (const Hpa entry : entries_of(hfn)) {
     const int level = level_of(entry);
     const std::uint64_t old = load(entry);
     if (level == 1 && (old & x86_64.write)) {
@@ -134,8 +132,8 @@ bool ShadowTable::withdraw_write(Hfn hfn) {
   }
   for (int level = 2; level <= paging::kMaxLeafLevel; ++level) {
     const Hfn head{align_down(hfn.value, page_frames(leaf_page_size(level)))};
-    if (head == hfn || !owns(head)) continue;
-    for (const Hpa entry : reverse_.entries(head))
+    if (head == hfn) continue;
+    for (const Hpa entry : entries_of(head))
       if (level_of(entry) >= level) changed |= drop_entry(entry, level_of(entry));
   }
   return changed;
@@ -145,12 +143,11 @@ bool ShadowTable::drop_mappings(Hfn hfn, std::uint64_t count) {
   bool dropped = false;
   for (int level = 2; level <= paging::kMaxLeafLevel; ++level) {
     const Hfn head{align_down(hfn.value, page_frames(leaf_page_size(level)))};
-    if (!owns(head)) continue;
-    for (const Hpa entry : reverse_.entries(head))
+    for (const Hpa entry : entries_of(head))
       if (level_of(entry) >= level) dropped |= drop_entry(entry, level_of(entry));
   }
   for (std::uint64_t i = 0; i < count; ++i)
-    for (const Hpa entry : reverse_.entries(hfn + i)) dropped |= drop_entry(entry, level_of(entry));
+    for (const Hpa entry : entries_of(hfn + i)) dropped |= drop_entry(entry, level_of(entry));
   return dropped;
 }
 

@@ -26,7 +26,8 @@ class ShadowTable {
   /// processors.
   static constexpr std::uint64_t kSplintered = 1ull << 9;
 
-  ShadowTable(memory::MachineMemory& memory, std::uint16_t owner) : memory_(memory), owner_(owner), reverse_(memory) {}
+  ShadowTable(memory::MachineMemory& memory, ReverseMap& reverse, std::uint16_t owner)
+      : memory_(memory), owner_(owner), reverse_(reverse) {}
   ~ShadowTable();
   ShadowTable(const ShadowTable&) = delete;
   ShadowTable& operator=(const ShadowTable&) = delete;
@@ -53,6 +54,8 @@ class ShadowTable {
   /// Takes write permission from every entry that maps the frame, and drops larger ones around it. Returns whether it
   /// changed any.
   bool withdraw_write(Hfn hfn);
+  /// Some entry of this VM maps the frame as a 4 KiB page.
+  bool maps(Hfn hfn) const { return !entries_of(hfn).empty(); }
   /// Drops every entry that maps any of `count` frames from `hfn`, or a larger page around them. Returns whether there
   /// were any.
   bool drop_mappings(Hfn hfn, std::uint64_t count);
@@ -70,15 +73,15 @@ class ShadowTable {
   }
 
  private:
-  /// The frame backs guest memory of this VM. The chains of others' frames are not ours to read.
-  bool owns(Hfn hfn) const;
+  /// The entries of this VM that map the frame, or a page that begins with it.
+  std::vector<Hpa> entries_of(Hfn hfn) const;
   int level_of(Hpa entry) { return page_at(entry).key.level; }
   ShadowPage& page_at(Hpa entry) { return *by_slot_[memory_.frame(entry.frame()).extra]; }
   void write(Hpa entry, std::uint64_t value) { memory_.bytes().store<std::uint64_t>(entry.value, value); }
 
   memory::MachineMemory& memory_;
   std::uint16_t owner_;
-  ReverseMap reverse_;
+  ReverseMap& reverse_;
   std::unordered_map<ShadowKey, std::unique_ptr<ShadowPage>, ShadowKeyHash> pages_;
   std::unordered_map<std::uint64_t, std::vector<ShadowPage*>> by_gfn_;
   std::vector<ShadowPage*> by_slot_;  ///< Frame::extra of a shadow page's frame is its index here

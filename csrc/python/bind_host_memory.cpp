@@ -1,0 +1,90 @@
+// What the host does with the memory behind its guests: swap, sharing, page sizes.
+#include <pybind11/stl.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/error.hpp"
+#include "python/bindings.hpp"
+#include "python/machine_entry.hpp"
+#include "vmm/host_swap.hpp"
+#include "vmm/page_size.hpp"
+#include "vmm/sharing.hpp"
+#include "vmm/unmap.hpp"
+
+namespace py = pybind11;
+
+namespace vmem::python {
+namespace {
+
+bool swap_out(PyMachine& self, std::uint16_t id, std::uint64_t gpa) {
+  auto entered = self.enter();
+  vmm::Vm& vm = *entered->guest(id).vm;
+  vmm::Unmap unmap(vm);
+  return vmm::swap_out(vm, Gpa{gpa}.frame(), unmap) == vmm::SwapOut::done;
+}
+
+/// (gPFN, hPFN, pages of 4 KiB, may be stored to) of every page the second stage maps, ascending.
+std::vector<std::tuple<std::uint64_t, std::uint64_t, std::uint64_t, bool>> second_stage(PyMachine& self,
+                                                                                         std::uint16_t id) {
+  auto entered = self.look();
+  const vmm::Vm& vm = *entered->guest(id).vm;
+  std::vector<std::tuple<std::uint64_t, std::uint64_t, std::uint64_t, bool>> pages;
+  if (vm.is_native()) {
+    pages.emplace_back(0, vm.window().frame().value, vm.frames(), true);
+    return pages;
+  }
+  const vmm::SecondStage& stage = *vm.second_stage();
+  stage.for_each([&](Gfn gfn, const vmm::SecondStage::Leaf& leaf) {
+    pages.emplace_back(gfn.value, stage.target(leaf, gfn).value, page_frames(leaf.size()),
+                       (stage.rights(leaf.entry) & paging::kWrite) != 0);
+  });
+  return pages;
+}
+
+py::dict host_stat(PyMachine& self) {
+  auto entered = self.look();
+  const vmm::Host& host = entered->hypervisor().host();
+  py::dict dict;
+  dict["swapped_out"] = host.stat.swapped_out;
+  dict["swapped_in"] = host.stat.swapped_in;
+  dict["double_paging"] = host.stat.double_paging;
+  dict["merged"] = host.stat.merged;
+  dict["cow_broken"] = host.stat.cow_broken;
+  dict["split"] = host.stat.split;
+  dict["collapsed"] = host.stat.collapsed;
+  dict["swap_write_errors"] = host.swap.write_errors();
+  return dict;
+}
+
+}  // namespace
+
+void bind_host_memory(py::classh<PyMachine>& machine) {
+  machine.def("swap_out", &swap_out)
+      .def("split",
+           [](PyMachine& self, std::uint16_t vm, std::uint64_t gpa) {
+             return vmm::split(*self.enter()->guest(vm).vm, Gpa{gpa}.frame());
+           })
+      .def("collapse",
+           [](PyMachine& self, std::uint16_t vm, std::uint64_t gpa) {
+             return vmm::collapse(*self.enter()->guest(vm).vm, Gpa{gpa}.frame());
+           })
+      .def("share",
+           [](PyMachine& self) {
+             auto entered = self.enter();
+             const py::gil_scoped_release unlocked;
+             return vmm::share(entered->hypervisor().vms());
+           })
+      .def("swapped",
+           [](PyMachine& self, std::uint16_t vm) { return self.look()->guest(vm).vm->swapped_frames() << kPageShift; })
+      .def("second_stage", &second_stage)
+      .def("page_table_root",
+           [](PyMachine& self, std::uint16_t vm, int process) {
+             auto entered = self.look();
+             return sim::Machine::process(entered->guest(vm), process).table.root().value;
+           })
+      .def("host_stat", &host_stat);
+}
+
+}  // namespace vmem::python
