@@ -27,7 +27,7 @@ bool swap_out(PyMachine& self, std::uint16_t id, std::uint64_t gpa) {
 
 /// (gPFN, hPFN, pages of 4 KiB, may be stored to) of every page the second stage maps, ascending.
 std::vector<std::tuple<std::uint64_t, std::uint64_t, std::uint64_t, bool>> second_stage(PyMachine& self,
-                                                                                         std::uint16_t id) {
+                                                                                        std::uint16_t id) {
   auto entered = self.look();
   const vmm::Vm& vm = *entered->guest(id).vm;
   std::vector<std::tuple<std::uint64_t, std::uint64_t, std::uint64_t, bool>> pages;
@@ -62,14 +62,10 @@ py::dict host_stat(PyMachine& self) {
 
 void bind_host_memory(py::classh<PyMachine>& machine) {
   machine.def("swap_out", &swap_out)
-      .def("split",
-           [](PyMachine& self, std::uint16_t vm, std::uint64_t gpa) {
-             return vmm::split(*self.enter()->guest(vm).vm, Gpa{gpa}.frame());
-           })
-      .def("collapse",
-           [](PyMachine& self, std::uint16_t vm, std::uint64_t gpa) {
-             return vmm::collapse(*self.enter()->guest(vm).vm, Gpa{gpa}.frame());
-           })
+      .def("split", [](PyMachine& self, std::uint16_t vm,
+                       std::uint64_t gpa) { return vmm::split(*self.enter()->guest(vm).vm, Gpa{gpa}.frame()); })
+      .def("collapse", [](PyMachine& self, std::uint16_t vm,
+                          std::uint64_t gpa) { return vmm::collapse(*self.enter()->guest(vm).vm, Gpa{gpa}.frame()); })
       .def("share",
            [](PyMachine& self) {
              auto entered = self.enter();

@@ -61,8 +61,8 @@ void check_swap(const std::vector<std::unique_ptr<Vm>>& vms, const memory::SwapF
       ++swapped;
     });
     if (swapped != vm->swapped_frames())
-      broken(*vm, std::to_string(vm->swapped_frames()) + " frames counted in the swap, " + std::to_string(swapped) +
-                      " are");
+      broken(*vm,
+             std::to_string(vm->swapped_frames()) + " frames counted in the swap, " + std::to_string(swapped) + " are");
   }
   std::ranges::sort(held);
   if (std::ranges::adjacent_find(held) != held.end())
@@ -114,8 +114,8 @@ void check_sums(const Host& host, std::uint64_t resident) {
                              host.memory.used(FrameUse::process);
   if (used + host.memory.buddy().free_frames() + 1 != host.memory.bytes().frames())
     throw InvariantError("host: used " + std::to_string(used) + " and free " +
-                         std::to_string(host.memory.buddy().free_frames()) +
-                         " frames do not add up to the machine's " + std::to_string(host.memory.bytes().frames()));
+                         std::to_string(host.memory.buddy().free_frames()) + " frames do not add up to the machine's " +
+                         std::to_string(host.memory.bytes().frames()));
 }
 
 }  // namespace

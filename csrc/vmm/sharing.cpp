@@ -14,7 +14,7 @@ namespace {
 
 using memory::FrameUse;
 
-constexpr paging::Rights kOwn = paging::kRead | paging::kWrite | paging::kExecute;
+constexpr paging::Rights kAllAccess = paging::kRead | paging::kWrite | paging::kExecute;
 
 Hfn frame_of(Vm& vm, Gfn gfn) { return vm.second_stage()->target(vm.second_stage()->find(gfn), gfn); }
 
@@ -112,7 +112,7 @@ bool break_share(Vm& vm, Gfn gfn) {
   const Hfn shared = stage.target(leaf, gfn);
   if (Sharers::count(host.memory.frame(shared)) == 1) {
     host.sharers.end(shared);
-    stage.set(leaf, stage.with_rights(leaf.entry, kOwn));  // loosened: a TLB that is narrower faults once more
+    stage.set(leaf, stage.with_rights(leaf.entry, kAllAccess));  // loosened: a TLB that is narrower faults once more
   } else {
     const auto own = host.memory.allocate(0, FrameUse::guest, vm.id());
     if (!own) return false;
@@ -122,7 +122,7 @@ bool break_share(Vm& vm, Gfn gfn) {
       bytes.write(own->address().value, {bytes.data() + shared.address().value, kPageSize});
     Unmap unmap(vm);
     unmap.take_page(gfn);
-    stage.map(stage.find(gfn), gfn, *own, PageSize::k4K, kOwn);
+    stage.map(stage.find(gfn), gfn, *own, PageSize::k4K, kAllAccess);
     vm.add_resident(1);
   }
   ++host.stat.cow_broken;

@@ -23,7 +23,7 @@ class HostPage(NamedTuple):
 
 
 class BackedVm:
-    """The part of a VM that concerns the machine memory behind it. A native machine's memory stays as it is."""
+    """The part of a VM that concerns the memory behind it. A native machine's memory stays as it is."""
 
     _core: _core.Machine
     _id: int
@@ -36,19 +36,20 @@ class BackedVm:
     def swap_out(self, address: int) -> bool:
         """Writes the guest frame at a guest-physical address to the host's swap and frees its machine frame.
 
-        It comes back by itself when something needs it, and then costs that vCPU a wait. A large page around it is
-        cut first. False: it has no machine frame, the swap is full or absent, or its disk takes no more.
+        It comes back by itself when something needs it, and then costs that vCPU a wait. A large page around
+        it is cut first. False: it has no machine frame, the swap is full or absent, or its disk is full.
         """
         return self._core.swap_out(self._id, checks.address(address, "swap_out"))
 
     def split(self, address: int) -> bool:
-        """Cuts the large host page that backs a guest-physical address into 4 KiB pages. False: it is not one."""
+        """Cuts the large host page behind a guest-physical address into 4 KiB pages. False: it is not one."""
         return self._core.split(self._id, checks.address(address, "split"))
 
     def collapse(self, address: int) -> bool:
         """Moves the aligned 2 MiB of guest memory around an address into one large host page.
 
-        False: not all of it is resident in 4 KiB pages that the VM shares with nobody, or the host has no such block.
+        False: not all of it is resident in 4 KiB pages that the VM shares with nobody, or the host has no
+        such block free.
         """
         return self._core.collapse(self._id, checks.address(address, "collapse"))
 
@@ -61,10 +62,8 @@ def swap_directory(directory: str | os.PathLike[str] | None) -> str:
     """The directory of the host's swap file as text; "" is the system's for temporary files."""
     if directory is None:
         return ""
-    try:
-        named = os.fspath(directory)
-    except TypeError:
-        named = b""
-    if not isinstance(named, str) or not named:
-        raise ConfigError(f"swap_dir: {directory!r}; accepted is the path of a directory, or None for a temporary one")
-    return named
+    if not isinstance(directory, str | os.PathLike) or not str(directory):
+        raise ConfigError(
+            f"swap_dir: {directory!r}; accepted is a directory's path, or None for a temporary one"
+        )
+    return os.fspath(directory)

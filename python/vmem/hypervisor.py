@@ -83,7 +83,8 @@ class Vm(BackedVm):
     def migrate(self, address: int) -> bool:
         """Moves the guest frame at a guest-physical address to another machine frame, unseen by the guest.
 
-        False if it has no machine frame, shares it, or the host has none to spare. A native machine's memory never moves.
+        False if it has no machine frame, shares it, or the host has none to spare. A native machine's memory
+        never moves.
         """
         return self._core.migrate(self._id, checks.address(address, "migrate"))
 
@@ -96,8 +97,8 @@ class Hypervisor:
 
     `memory` is the machine's RAM (bytes or a string); it costs the simulating machine only what is written.
     `swap` is what the host may swap out of its guests' memory, to a file in `swap_dir` (None: the system's
-    directory for temporary files) that nobody else can open and that is gone afterwards; it takes the disk only
-    what guests have written. A vCPU waits `swap_read_time` for a page to come back.
+    directory for temporary files) that nobody else can open and that is gone afterwards; it takes of the disk
+    only what guests have written. A vCPU waits `swap_read_time` for a page to come back.
     `cpu` is the default processor of VMs: a preset's name or a `vmem.Cpu`. `ghz` is the frequency by which
     cycles become time. vCPUs that run programs share `cpus` physical CPUs (None: each has its own) in turns
     of a `quantum`. Not for use from two threads at once (ConfigError).
@@ -221,7 +222,7 @@ class Hypervisor:
         del self._vms[vm.name]
 
     def meminfo(self) -> dict[str, int]:
-        """Bytes: `total free used tables committed swap_total swap_used shared`, and `resident.<vm>` for each VM.
+        """Bytes: `total free used tables committed swap_total swap_used shared` and `resident.<vm>`.
 
         `shared` is guest memory that is backed by frames which other guest memory shares.
         """
@@ -231,13 +232,14 @@ class Hypervisor:
     def share(self) -> int:
         """Looks once at all guest memory and gives pages with the same bytes one machine frame between them.
 
-        Within a VM and between VMs; copied again when a guest stores to one. Pages of 4 KiB only (`Vm.split`).
+        Within a VM and between VMs; copied again when a guest stores to one. Pages of 4 KiB only
+        (`Vm.split`).
         Returns how many guest frames gave up their machine frame.
         """
         return self._core.share()
 
     def stat(self) -> dict[str, int]:
-        """Pages since the host was switched on: what it swapped, merged, copied, cut (docs/reference/host-memory.md)."""
+        """Pages since the host was switched on: swapped, merged, copied, cut (reference/host-memory.md)."""
         return self._core.host_stat()
 
     @property

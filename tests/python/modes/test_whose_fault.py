@@ -16,7 +16,7 @@ class Bench:
     """A VM whose process has touched both ends of an area: every table is there and shadowed."""
 
     def __init__(self, **options: Any) -> None:
-        self.host = vmem.Hypervisor("256MiB")
+        self.host = vmem.Hypervisor("256MiB", swap="64MiB")
         self.vm = self.host.create_vm("guest", memory="64MiB", **options)
         self.process = self.vm.guest.spawn()
         self.area = self.process.mmap("1MiB")
@@ -108,6 +108,33 @@ def test_a_frame_without_machine_memory_is_the_hypervisors(options: dict[str, An
     resident = bench.vm.resident
     assert bench.access(1)["faults.backed_on_demand"] == 1
     assert bench.vm.resident == resident + PAGE
+
+
+@pytest.mark.parametrize("options", [{"mmu": "nested"}, *({"mmu": "shadow", "sync": sync} for sync in SYNCS)])
+def test_a_frame_swapped_out_by_the_host_is_the_hypervisors(options: dict[str, Any]) -> None:
+    """The vCPU waits for the disk; the guest sees nothing but time."""
+    bench = Bench(**options)
+    bench.process.write(bench.page(0), b"here")
+    assert bench.vm.swap_out(bench.vm.read_physical(0, bench.vm.memory).index(b"here"))
+    made = bench.access(0)
+    assert made["faults.host_swap_in"] == 1
+    assert "faults.guest_page_fault" not in made
+    assert bench.process.read(bench.page(0), 4) == b"here"
+
+
+@pytest.mark.parametrize("options", [{"mmu": "nested"}, *({"mmu": "shadow", "sync": sync} for sync in SYNCS)])
+def test_a_frame_shared_copy_on_write_is_the_hypervisors(options: dict[str, Any]) -> None:
+    """A load goes through; the first store makes the hypervisor copy."""
+    bench = Bench(**options)
+    bench.process.write(bench.page(0), b"same")
+    bench.process.write(bench.page(255), b"same")
+    assert bench.host.share() > 0
+    assert "faults.cow_break" not in bench.access(0)
+    made = bench.access(0, 1)
+    assert made["faults.cow_break"] == 1
+    assert "faults.guest_page_fault" not in made
+    bench.process.write(bench.page(0), b"mine")
+    assert bench.process.read(bench.page(255), 4) == b"same"
 
 
 def test_with_nested_paging_the_guests_own_fault_makes_no_exit() -> None:
