@@ -207,7 +207,7 @@ py::tuple task_state(PyMachine& self, std::uint64_t number) {
   if (found == tasks.end()) throw ConfigError("the VM of this program has been destroyed");
   const sim::Task& task = *found->second;
   return py::make_tuple(task.references(), task.segfaults(), task.first_segfault().value, task.runs(), task.ended(),
-                        task.stopped());
+                        task.stopped(), task.progressed_at());
 }
 
 /// (references, running, waiting, runnable) of a VM since it was created.

@@ -29,6 +29,9 @@ class Task {
   const std::string& stopped() const { return stopped_; }
   /// Asleep until then; 0 if it can run.
   Nanoseconds asleep_until() const { return asleep_until_; }
+  /// When its last reference had been made, as the scheduler has told.
+  Nanoseconds progressed_at() const { return progressed_at_; }
+  void progress_at(Nanoseconds time) { progressed_at_ = time; }
 
   /// Goes on with at most `most` references, on its vCPU and with its process switched to; fewer at the end of a turn,
   /// when it waits, or when it falls asleep or ends. Returns the time that the program itself computed.
@@ -57,6 +60,7 @@ class Task {
   Gva first_segfault_;
   Nanoseconds compute_ = 0;  ///< of the turn that the last references were of
   Nanoseconds asleep_until_ = 0;
+  Nanoseconds progressed_at_ = 0;
   bool ended_ = false;
   std::string stopped_;
 };

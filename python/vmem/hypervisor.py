@@ -67,6 +67,10 @@ class Vm(BackedVm):
         """Every counter, summed over the vCPUs."""
         return self._core.counters(self._id)
 
+    def time(self) -> VmTime:
+        """What its vCPUs' time has gone to since it was created."""
+        return VmTime(*self._core.vm_progress(self._id))
+
     def read_physical(self, address: int, length: Size) -> bytes:
         """Guest-physical memory as the hypervisor knows it: zeros where it never gave any.
 
@@ -162,7 +166,7 @@ class Hypervisor:
         )
 
     def _vm_times(self) -> dict[str, VmTime]:
-        return {vm.name: VmTime(*self._core.vm_progress(vm._id)) for vm in self}
+        return {vm.name: vm.time() for vm in self}
 
     def events(self) -> list[Event]:
         """What happened on this host and in its guests' kernels, in the order of its time."""

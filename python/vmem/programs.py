@@ -56,6 +56,11 @@ class Program:
         """Why it was stopped before its end; None if it was not."""
         return self._core.task_state(self._number)[5] or None
 
+    @property
+    def progressed_at(self) -> int:
+        """When it had made its last reference: nanoseconds of the host's clock, 0 if it has made none."""
+        return self._core.task_state(self._number)[6]
+
 
 @dataclass(frozen=True)
 class VmTime:

@@ -22,6 +22,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from vmem.durations import format_duration
 from vmem.errors import VmemError
 from vmem.output import atomic_output
 from vmem.report.numbers import short_count
@@ -29,7 +30,7 @@ from vmem.report.numbers import short_count
 P = ParamSpec("P")
 R = TypeVar("R")
 
-Unit = Literal["bytes", "references"]
+Unit = Literal["bytes", "references", "time"]
 
 
 def _check_json(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
@@ -89,6 +90,14 @@ class _ReferencesColumn(ProgressColumn):
         return Text(f"{short_count(task.completed)} of {total} references")
 
 
+class _TimeColumn(ProgressColumn):
+    """ "12.3 s of 1 min" of simulated time"""
+
+    def render(self, task: Task) -> Text:
+        total = "?" if task.total is None else format_duration(task.total)
+        return Text(f"{format_duration(task.completed)} of {total} simulated")
+
+
 class LateBar:
     """A progress bar on standard error for what takes over `patience` seconds; a callback for `progress=`.
 
@@ -96,7 +105,7 @@ class LateBar:
     """
 
     def __init__(self, what: str, *, unit: Unit = "bytes", patience: float = 2.0) -> None:
-        counts = DownloadColumn() if unit == "bytes" else _ReferencesColumn()
+        counts = {"bytes": DownloadColumn, "references": _ReferencesColumn, "time": _TimeColumn}[unit]()
         console = Console(stderr=True)
         columns = (TextColumn("{task.description}"), BarColumn(), counts, TimeRemainingColumn())
         self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

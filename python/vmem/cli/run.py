@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,17 +15,21 @@ from rich.console import Console
 from vmem.cli.common import (
     Interrupted,
     LateBar,
+    Unit,
     json_bytes,
     json_option,
     plain_errors,
     write_json,
 )
 from vmem.cli.tables import print_run
+from vmem.durations import format_duration
 from vmem.output import check_directory, write_together
 from vmem.report.numbers import short_count
 from vmem.report.view import view
-from vmem.runner import TIMELINE, Result, Runner
+from vmem.rows import HOST_TIMELINE, TIMELINE
+from vmem.runner import Result, Runner
 from vmem.scenario import BUILT_IN, Scenario
+from vmem.timed import TimedRunner
 
 NO_PLOTLY = "No report.html: it needs plotly, which is not installed (pip install plotly)."
 
@@ -36,7 +41,7 @@ NO_PLOTLY = "No report.html: it needs plotly, which is not installed (pip instal
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("vmem-out"),
     show_default=True,
-    help="Directory for summary.json, timeline.csv and report.html.",
+    help="Directory for summary.json, timeline.csv, host.csv and report.html.",
 )
 @json_option
 @click.option("--check", is_flag=True, help="Check the scenario, boot its VMs and stop.")
@@ -45,7 +50,8 @@ NO_PLOTLY = "No report.html: it needs plotly, which is not installed (pip instal
 def run(scenario: Path | None, out: Path, json_file: Path | None, check: bool, limit: int | None) -> None:
     """Run a SCENARIO: virtual machines on a host. Without one the built-in scenario runs.
 
-    Prints what each VM's accesses met and cost, and writes summary.json, timeline.csv and report.html.
+    Prints what each VM's accesses met and cost, and writes summary.json, timeline.csv, host.csv and
+    report.html.
     """
     loaded = Scenario.load(scenario or BUILT_IN)
     if limit is not None:
@@ -69,7 +75,8 @@ def _simulate(scenario: Scenario, out: Path) -> tuple[Result, list[str]]:
     done, total = 0, 0
     try:
         runner = _runner(scenario)
-        with LateBar("running", unit="references", patience=0.5) as bar:
+        unit: Unit = "references" if isinstance(runner, Runner) else "time"
+        with LateBar("running", unit=unit, patience=0.5) as bar:
 
             def progress(made: int, of: int) -> None:
                 nonlocal done, total
@@ -80,13 +87,23 @@ def _simulate(scenario: Scenario, out: Path) -> tuple[Result, list[str]]:
         files = _files(result)
         write_together(out, files)
     except KeyboardInterrupt:
-        made = f"after {short_count(done)} of {short_count(total)} references; " if total else ""
+        timed = scenario.run.duration is not None
+        shown = (
+            (format_duration(done), format_duration(total))
+            if timed
+            else (short_count(done), short_count(total))
+        )
+        made = f"after {shown[0]} of {shown[1]}{'' if timed else ' references'}; " if total else ""
         raise Interrupted(f"{made}nothing was written.") from None
     return result, list(files)
 
 
 def _files(result: Result) -> dict[str, bytes]:
-    files = {"summary.json": json_bytes(result.summary), "timeline.csv": _csv(result)}
+    files = {
+        "summary.json": json_bytes(result.summary),
+        "timeline.csv": _csv(TIMELINE, result.timeline),
+        "host.csv": _csv(HOST_TIMELINE, result.host),
+    }
     try:
         from vmem.report.page import report_html
     except ModuleNotFoundError as error:
@@ -96,25 +113,25 @@ def _files(result: Result) -> dict[str, bytes]:
     return {**files, "report.html": report_html(result).encode()}
 
 
-def _csv(result: Result) -> bytes:
+def _csv(columns: Sequence[str], rows: Sequence[msgspec.Struct]) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(TIMELINE)
-    writer.writerows(msgspec.to_builtins(result.timeline))
+    writer.writerow(columns)
+    writer.writerows(msgspec.to_builtins(rows))
     return text.getvalue().encode()
 
 
-def _runner(scenario: Scenario) -> Runner:
+def _runner(scenario: Scenario) -> Runner | TimedRunner:
+    if scenario.run.duration is not None:
+        return TimedRunner(scenario)
     for trace in scenario.traces.values():
         with LateBar(f"reading {trace.name}") as bar:
             trace.totals(bar)
     return Runner(scenario)
 
 
-def _print_check(path: Path | None, runner: Runner) -> None:
+def _print_check(path: Path | None, runner: Runner | TimedRunner) -> None:
     scenario = runner.scenario
     processes = sum(len(vm.process) * vm.count for vm in scenario.vms)
     name = str(path) if path else "the built-in scenario"
-    click.echo(
-        f"{name}: good; {scenario.machines} VMs, {processes} processes, {runner.references:,} references"
-    )
+    click.echo(f"{name}: good; {scenario.machines} VMs, {processes} processes, {runner.extent}")

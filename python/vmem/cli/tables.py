@@ -38,6 +38,18 @@ _COST: dict[str, Cell] = {
 }
 
 
+_TIME: dict[str, Cell] = {
+    "slowdown": lambda vm: "-" if vm.slowdown is None else f"{vm.slowdown:.2f}",
+    "running": lambda vm: _of_time(vm, vm.running),
+    "waiting for\ndisk or swap": lambda vm: _of_time(vm, vm.waiting),
+    "without a\nphysical CPU": lambda vm: _of_time(vm, vm.runnable),
+}
+
+
+def _of_time(vm: Shown, part: int) -> str:
+    return f"{part / max(1, vm.vcpus * vm.rows[-1].time_ns):.1%}"
+
+
 def print_run(shown: Sequence[Shown], console: Console) -> None:
     """What each VM's accesses met, and what that cost."""
     console.print(_table(shown, _TRANSLATION))
@@ -46,6 +58,11 @@ def print_run(shown: Sequence[Shown], console: Console) -> None:
     )
     console.print(_table(shown, _COST))
     console.print("Resident: what the host has given; a native machine owns its memory.\n", style="dim")
+    if any(vm.slowdown is not None for vm in shown):
+        console.print(_table(shown, _TIME))
+        console.print(
+            "Of its vCPUs' time. Slowdown: against the same VM alone, with memory in plenty.\n", style="dim"
+        )
 
 
 def _table(shown: Sequence[Shown], columns: dict[str, Cell]) -> Table:

@@ -12,7 +12,8 @@ import plotly.io
 from plotly.offline import get_plotlyjs
 
 from vmem import measures
-from vmem.report import charts, timeline
+from vmem.report import charts, over_time, timeline
+from vmem.report.axis import Axis, axis_of
 from vmem.report.view import Shown, view
 from vmem.runner import Result
 from vmem.sizes import format_size
@@ -42,8 +43,8 @@ _ROWS: dict[str, Callable[[Shown], str]] = {
 def report_html(result: Result) -> str:
     """The report of a run as one HTML document."""
     shown = view(result)
-    per_step = result.summary["references_per_step"]
-    memory = timeline.memory(shown, per_step)
+    axis = axis_of(result)
+    memory = timeline.memory(shown, axis)
     host = result.summary["host"]
     template = Template(files("vmem.report").joinpath("page.html").read_text(encoding="utf-8"))
     return template.substitute(
@@ -61,14 +62,25 @@ def report_html(result: Result) -> str:
         walks=_chart(charts.walk_references(shown), "walks"),
         cycles=_chart(charts.cycles(shown), "cycles"),
         memory="<p>All machines are native.</p>" if memory is None else _chart(memory, "memory"),
-        events=_chart(timeline.events(shown, per_step), "events"),
+        events=_chart(timeline.events(shown, axis), "events"),
+        over_time="" if axis.per_step is not None else _over_time(result, shown, axis),
         scenario=escape(result.scenario.text),
+    )
+
+
+def _over_time(result: Result, shown: list[Shown], axis: Axis) -> str:
+    """The sections of a run over time."""
+    text = Template(files("vmem.report").joinpath("over_time.html").read_text(encoding="utf-8"))
+    total = result.summary["host"]["memory_bytes"]
+    return text.substitute(
+        host=_chart(over_time.host(shown, result.host, total, axis), "host"),
+        stall=_chart(over_time.stall(shown, axis), "stall"),
     )
 
 
 def findings(shown: list[Shown]) -> list[str]:
     """What a reader would want to be told first: what each program costs, and how much more elsewhere."""
-    found = []
+    found = [_time_found(vm) for vm in shown if vm.slowdown is not None]
     for name, vms in charts.groups(shown).items():
         base = next((vm for vm in vms if vm.mmu == "native"), vms[0])
         cost = base.rates["cycles_per_access"]
@@ -77,6 +89,16 @@ def findings(shown: list[Shown]) -> list[str]:
             ratios = [f"{vm.rates['cycles_per_access'] / cost:.2f}× that on {_where(vm)}" for vm in others]
             found.append(f"{name} costs {cost:.2f} cycles per access on {_where(base)}; {', '.join(ratios)}.")
     return found
+
+
+def _time_found(vm: Shown) -> str:
+    """How a VM fared in a run over time."""
+    passed = vm.vcpus * vm.rows[-1].time_ns
+    waiting, queued = vm.waiting / max(1, passed), vm.runnable / max(1, passed)
+    return (
+        f"{vm.label}: slowdown {vm.slowdown:.2f}; its vCPUs waited for disk or swap {waiting:.1%} of the "
+        f"time, and had no physical CPU {queued:.1%}."
+    )
 
 
 def _where(vm: Shown) -> str:

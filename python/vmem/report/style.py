@@ -55,6 +55,9 @@ CAUSES = {
     "exit": Fill(VERMILION),
     "host": Fill(PURPLE, "/"),
 }
+HOLDERS = (SKY, ORANGE, BLUE, GREEN, YELLOW, PURPLE, VERMILION)
+FREE = "#f3f5f7"
+TIMES = {"running": GREEN, "waiting for disk or swap": VERMILION, "no physical CPU": YELLOW}
 EVENTS = {
     "TLB misses": Stroke(BLUE, "solid", "circle"),
     "guest faults": Stroke(ORANGE, "dash", "square-open"),

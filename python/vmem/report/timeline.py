@@ -9,24 +9,25 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from vmem.report import style
+from vmem.report.axis import Axis
 from vmem.report.view import Shown
-from vmem.runner import Row
+from vmem.rows import Row
 
 _COLUMNS = 2
 _PANEL = 165
 _MIB = 1 << 20
 
 
-def memory(shown: Sequence[Shown], per_step: int) -> go.Figure | None:
+def memory(shown: Sequence[Shown], axis: Axis) -> go.Figure | None:
     """What the host has given each VM, and what its kernel has given out of that. None if all are native."""
     vms = [vm for vm in shown if vm.mmu != "native"]
     if not vms:
         return None
-    figure = _panels(vms)
+    figure = panels(vms)
     for index, vm in enumerate(vms):
-        place = _place(index)
+        place = place_of(index)
         resident, used = style.MEMORY["resident"], style.MEMORY["used by the guest"]
-        x = [row.step * per_step / 1e6 for row in vm.rows]
+        x = [axis.of(row) for row in vm.rows]
         figure.add_scatter(
             x=x,
             y=[row.resident_bytes / _MIB for row in vm.rows],
@@ -51,25 +52,25 @@ def memory(shown: Sequence[Shown], per_step: int) -> go.Figure | None:
             hovertemplate="%{y:.1f} MiB used by the guest<extra></extra>",
             **place,
         )
-    _finish(figure, vms, per_step, "MiB")
+    finish(figure, vms, axis, "MiB")
     figure.update_yaxes(rangemode="tozero")
     return figure
 
 
-def events(shown: Sequence[Shown], per_step: int) -> go.Figure:
+def events(shown: Sequence[Shown], axis: Axis) -> go.Figure:
     """TLB misses, guest faults and VM exits per 1,000 references, step by step, on equal logarithmic axes."""
     counts: dict[str, Callable[[Row], int]] = {
         "TLB misses": lambda row: row.tlb_misses,
         "guest faults": lambda row: row.guest_faults,
         "VM exits": lambda row: row.exits,
     }
-    figure = _panels(shown, shared_yaxes="all")
+    figure = panels(shown, shared_yaxes="all")
     for index, vm in enumerate(shown):
         rows = vm.rows[1:]
         for name, count in counts.items():
             stroke = style.EVENTS[name]
             figure.add_scatter(
-                x=[row.step * per_step / 1e6 for row in rows],
+                x=[axis.of(row) for row in rows],
                 y=[_rate(count(row), row.references) for row in rows],
                 name=name,
                 legendgroup=name,
@@ -78,9 +79,9 @@ def events(shown: Sequence[Shown], per_step: int) -> go.Figure:
                 line={"color": stroke.colour, "width": 1.5, "dash": stroke.dash},
                 marker={"symbol": stroke.symbol, "size": 6 if "open" in stroke.symbol else 4},
                 hovertemplate="%{y:.3g} " + name + " per 1,000<extra></extra>",
-                **_place(index),
+                **place_of(index),
             )
-    _finish(figure, shown, per_step, "per 1,000 refs")
+    finish(figure, shown, axis, "per 1,000 refs")
     rates = [rate for trace in figure.data for rate in trace.y if rate]
     low, high = floor(log10(min(rates, default=1))), ceil(log10(max(rates, default=1)))
     span = [low - 0.2, max(high, low + 1) + 0.2]
@@ -93,7 +94,8 @@ def _rate(count: int, references: int) -> float | None:
     return 1000 * count / references if count and references else None
 
 
-def _panels(vms: Sequence[Shown], **options: str) -> go.Figure:
+def panels(vms: Sequence[Shown], **options: str) -> go.Figure:
+    """A panel for each VM, titled."""
     rows = -(-len(vms) // _COLUMNS)
     titles = [f"<b>{vm.label}</b>  <span style='color:{style.MUTED}'>{vm.mode}</span>" for vm in vms]
     return make_subplots(
@@ -107,19 +109,20 @@ def _panels(vms: Sequence[Shown], **options: str) -> go.Figure:
     )
 
 
-def _place(index: int) -> dict[str, int]:
+def place_of(index: int) -> dict[str, int]:
+    """Row and column of a VM's panel."""
     return {"row": index // _COLUMNS + 1, "col": index % _COLUMNS + 1}
 
 
-def _finish(figure: go.Figure, vms: Sequence[Shown], per_step: int, unit: str) -> None:
+def finish(figure: go.Figure, vms: Sequence[Shown], axis: Axis, unit: str) -> None:
+    """Frame, ranges and titles of panels."""
     count = len(vms)
     rows = -(-count // _COLUMNS)
     style.frame(figure, 120 + _PANEL * rows, hovermode="x")
-    figure.update_xaxes(range=[0, 1.01 * vms[0].rows[-1].step * per_step / 1e6])
+    figure.update_xaxes(range=[0, 1.01 * axis.of(vms[0].rows[-1])])
     for row in range(1, rows + 1):
         figure.update_yaxes(title_text=unit, row=row, col=1)
     for column in range(1, _COLUMNS + 1):
         last = rows if count % _COLUMNS == 0 or column <= count % _COLUMNS else rows - 1
         if last:
-            title = "references of each process so far, millions"
-            figure.update_xaxes(title_text=title, showticklabels=True, row=last, col=column)
+            figure.update_xaxes(title_text=axis.title, showticklabels=True, row=last, col=column)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from vmem import measures
-from vmem.runner import Result, Row
+from vmem.rows import Row
+from vmem.runner import Result
 
 MOST = 12
 """More VMs than this are shown in sums."""
@@ -29,7 +30,14 @@ class Shown:
     rates: Mapping[str, float]
     cycles_by_cause: Mapping[str, int]
     memory: int
+    vcpus: int
     resident: int
+    running: int
+    waiting: int
+    runnable: int
+    """Nanoseconds, summed over the vCPUs."""
+    slowdown: float | None
+    """Of several VMs, the largest."""
     rows: tuple[Row, ...]
     """One for each step."""
 
@@ -79,7 +87,12 @@ def _sum(name: str, vms: list[dict[str, Any]], rows: Iterable[list[Row]], costs:
         rates=measures.rates(counters),
         cycles_by_cause=measures.cycles_by_cause(counters, costs),
         memory=sum(vm["memory_bytes"] for vm in vms),
+        vcpus=sum(vm["vcpus"] for vm in vms),
         resident=sum(vm["resident_bytes"] for vm in vms),
+        running=sum(vm["running_ns"] for vm in vms),
+        waiting=sum(vm["waiting_ns"] for vm in vms),
+        runnable=sum(vm["runnable_ns"] for vm in vms),
+        slowdown=max((vm["slowdown"] for vm in vms if vm.get("slowdown") is not None), default=None),
         rows=tuple(_sum_rows(name, step) for step in zip(*rows, strict=True)),
     )
 
@@ -87,5 +100,7 @@ def _sum(name: str, vms: list[dict[str, Any]], rows: Iterable[list[Row]], costs:
 def _sum_rows(name: str, rows: tuple[Row, ...]) -> Row:
     if len(rows) == 1:
         return rows[0]
-    counted = [field for field in Row.__struct_fields__ if field not in ("step", "vm")]
-    return Row(rows[0].step, name, *(sum(getattr(row, field) for row in rows) for field in counted))
+    counted = [field for field in Row.__struct_fields__ if field not in ("step", "time_ns", "vm")]
+    return Row(
+        rows[0].step, rows[0].time_ns, name, *(sum(getattr(row, field) for row in rows) for field in counted)
+    )

@@ -10,7 +10,7 @@ from vmem.cpu import Cpu
 from vmem.errors import ConfigError, TraceError
 from vmem.scenario.decode import Place, decode_table
 from vmem.scenario.model import MODES, PAGES, Document, Host, Process, Run, Vm
-from vmem.scenario.workloads import Workload
+from vmem.scenario.workloads import Stream, Workload
 from vmem.traces import Trace, shipped
 
 __all__ = ["BUILT_IN", "MODES", "PAGES", "Host", "Process", "Run", "Scenario", "Vm", "Workload"]
@@ -55,13 +55,16 @@ class Scenario:
         at = Place(file, base=base or Path())
         document = decode_table(Document, tables, at)
         _check_host(document, at)
+        _check_run(document, at.key("run"))
         taken: set[str] = set()
         traces: dict[str, Trace] = {}
         for i, vm in enumerate(document.vm):
             where = at.key("vm").index(i)
             _check_vm(vm, document.host, taken, where)
             for j, process in enumerate(vm.process):
-                _check_process(process, vm, traces, base or Path(), where.key("process").index(j))
+                place = where.key("process").index(j)
+                _check_process(process, vm, traces, base or Path(), place)
+                _check_timed(process, document.run, place)
         return cls(Path(file).stem, text, document.host, document.vm, document.run, traces)
 
     @property
@@ -79,6 +82,23 @@ def _check_host(document: Document, at: Place) -> None:
         raise ConfigError(
             f"{at.key('host').key('memory')}: {host.memory} bytes; accepted is at least what the native "
             f"machines own, {native} bytes"
+        )
+
+
+def _check_run(document: Document, at: Place) -> None:
+    quantum, duration = document.host.quantum, document.run.duration
+    if not 1000 <= quantum <= 10**9:
+        Place(at.file).key("host").key("quantum").reject(quantum, "from 1 us to 1 s")
+    if duration is not None and not 10**6 <= duration <= 10**18:
+        at.key("duration").reject(duration, "from 1 ms to 10**18 ns")
+
+
+def _check_timed(process: Process, run: Run, at: Place) -> None:
+    workload = process.workload
+    if workload is not None and run.duration is None and not isinstance(workload, Stream):
+        raise ConfigError(
+            f'{at.key("workload").key("kind")}: "{workload.kind}"; accepted in a run over time only: give '
+            "[run] a duration"
         )
 
 

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from vmem.hypervisor import Backing, MmuMode, ShadowSync
-from vmem.scenario.decode import Bytes, decode_nested, decode_tables, names
+from vmem.scenario.decode import Bytes, Nanoseconds, decode_nested, decode_tables, names
 from vmem.scenario.workloads import Workload, decode_workload
 
 MODES: tuple[MmuMode, ...] = get_args(MmuMode)
@@ -43,6 +43,8 @@ class Process(Table, frozen=True, kw_only=True):
     ) = None
     repeat: Annotated[int, Meta(ge=1, le=10**6, description="a number of runs from 1 to 1,000,000")] = 1
     page: Page = "4KiB"
+    compute: Nanoseconds = 1000
+    """Of a trace, in a run over time: time on a CPU between two references."""
 
     @property
     def label(self) -> str:
@@ -79,12 +81,19 @@ class Host(Table, frozen=True, kw_only=True):
 
     memory: Bytes = 4 << 30
     cpu: CpuName = "skylake-sp"
+    cpus: Annotated[int, Meta(ge=1, le=10**6, description="a number of physical CPUs from 1")] | None = None
+    ghz: Annotated[float, Meta(ge=0.001, le=100, description="a frequency from 0.001 to 100 GHz")] = 3.0
+    quantum: Nanoseconds = 3_000_000
     seed: Annotated[int, Meta(ge=0, description="a number from 0 to 2**63 - 1")] = 1
 
 
 class Run(Table, frozen=True, kw_only=True):
-    """How long, and how finely interleaved."""
+    """How long, and how finely interleaved or noted."""
 
+    duration: Nanoseconds | None = None
+    """Simulated time; None: by references."""
+    slowdown: Annotated[bool, Meta(description="true or false")] = True
+    """Whether a run over time measures slowdowns."""
     limit: Annotated[int, Meta(ge=1, description="a number of references from 1")] | None = None
     """References of each process."""
     steps: Annotated[int, Meta(ge=1, le=100_000, description="a number of steps from 1 to 100,000")] = 100

@@ -17,7 +17,7 @@ import pytest
 
 import vmem
 from vmem import _core, cli, measures
-from vmem.runner import TIMELINE
+from vmem.rows import TIMELINE
 from vmem.scenario import MODES, Host, Process, Run, Scenario, Vm
 from vmem.scenario.workloads import KINDS
 from vmem.traces import FORMATS, WRITABLE, shipped

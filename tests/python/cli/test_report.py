@@ -13,6 +13,7 @@ import pytest
 
 from vmem import measures
 from vmem.report import charts, style, timeline
+from vmem.report.axis import axis_of
 from vmem.report.numbers import short_count, short_size
 from vmem.report.page import findings, report_html
 from vmem.report.view import MOST, Shown, view
@@ -26,15 +27,15 @@ def result(small: Path) -> Result:
 
 
 def _figures(result: Result) -> dict[str, go.Figure]:
-    shown, step = view(result), result.summary["references_per_step"]
-    memory = timeline.memory(shown, step)
+    shown, axis = view(result), axis_of(result)
+    memory = timeline.memory(shown, axis)
     assert memory is not None
     return {
         "ended": charts.ended(shown),
         "walks": charts.walk_references(shown),
         "cycles": charts.cycles(shown),
         "memory": memory,
-        "events": timeline.events(shown, step),
+        "events": timeline.events(shown, axis),
     }
 
 
@@ -124,16 +125,16 @@ def test_one_program_stands_together(small: Path) -> None:
 
 
 def test_memory_leaves_native_machines_out(result: Result) -> None:
-    figure = timeline.memory(view(result), 1)
+    figure = timeline.memory(view(result), axis_of(result))
     assert figure is not None
     nested = [vm for vm in view(result) if vm.mmu != "native"]
     assert len(_traces(figure, "resident")) == len(nested)
     assert _traces(figure, "resident")[0].y[-1] == nested[0].resident / 2**20
-    assert timeline.memory([vm for vm in view(result) if vm.mmu == "native"], 1) is None
+    assert timeline.memory([vm for vm in view(result) if vm.mmu == "native"], axis_of(result)) is None
 
 
 def test_events_are_rates_per_step(result: Result) -> None:
-    figure = timeline.events(view(result), 1)
+    figure = timeline.events(view(result), axis_of(result))
     for vm, trace in zip(view(result), _traces(figure, "TLB misses"), strict=True):
         back = sum(
             (rate or 0) * row.references / 1000 for rate, row in zip(trace.y, vm.rows[1:], strict=True)
@@ -142,7 +143,7 @@ def test_events_are_rates_per_step(result: Result) -> None:
 
 
 def test_events_are_inside_their_axes(result: Result) -> None:
-    figure = timeline.events(view(result), 1)
+    figure = timeline.events(view(result), axis_of(result))
     low, high = figure.layout.yaxis.range
     rates = [rate for trace in figure.data for rate in trace.y if rate is not None]
     assert rates and all(10**low < rate < 10**high for rate in rates)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from vmem.runner import TIMELINE
+from vmem.rows import TIMELINE
 from vmem.scenario import Scenario
 
 Command = Callable[..., Result]
@@ -38,10 +38,14 @@ def _rows(out: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_writes_three_files_and_nothing_else(ran: tuple[Result, Path]) -> None:
+def test_writes_four_files_and_nothing_else(ran: tuple[Result, Path]) -> None:
     result, out = ran
-    assert {path.name for path in out.iterdir()} == {"summary.json", "timeline.csv", "report.html"}
-    assert f"Wrote summary.json, timeline.csv, report.html to {out}" in result.stdout.replace("\n", "")
+    assert {path.name for path in out.iterdir()} == {
+        *("summary.json", "timeline.csv", "host.csv", "report.html")
+    }
+    assert f"Wrote summary.json, timeline.csv, host.csv, report.html to {out}" in result.stdout.replace(
+        "\n", ""
+    )
 
 
 def test_prints_every_vm(ran: tuple[Result, Path]) -> None:
@@ -84,14 +88,16 @@ def test_summary_schema(ran: tuple[Result, Path]) -> None:
     summary = _summary(ran[1])
     assert summary["schema"] == 1
     assert set(summary) == {
-        *("schema", "vmem", "scenario", "steps", "references_per_step", "host", "costs", "vms"),
+        *("schema", "vmem", "scenario", "steps", "references_per_step", "elapsed_ns", "host"),
+        *("costs", "vms"),
     }
     assert set(summary["host"]) == {
-        *("cpu", "seed", "memory_bytes", "free_bytes", "table_bytes", "committed_bytes"),
+        *("cpu", "cpus", "ghz", "seed", "memory_bytes", "free_bytes", "table_bytes", "committed_bytes"),
     }
     for vm in summary["vms"]:
         assert set(vm) == {
             *("name", "group", "mmu", "sync", "backing", "memory_bytes", "vcpus", "cpu"),
+            *("running_ns", "waiting_ns", "runnable_ns"),
             *("references", "resident_bytes", "guest_used_bytes", "processes"),
             *("rates", "cycles_by_cause", "counters"),
         }
@@ -198,7 +204,11 @@ def test_without_plotly(
     assert result.exit_code == 0
     notes = [line for line in result.stdout.splitlines() if line.startswith("No report")]
     assert notes == ["No report.html: it needs plotly, which is not installed (pip install plotly)."]
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"summary.json", "timeline.csv"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "summary.json",
+        "timeline.csv",
+        "host.csv",
+    }
 
 
 def test_an_error_while_running_leaves_nothing(

@@ -60,7 +60,7 @@ VALUES = [
     ("host", "seed", "-1", "host.seed: -1; accepted is a number from 0 to 2**63 - 1"),
     ("host", "seed", '"1"', "host.seed: '1'; accepted is a number from 0"),
     ("host", "seed", "1.5", "host.seed: 1.5; accepted is a number from 0"),
-    ("host", "color", '"red"', "host.color: unknown key. Accepted are memory, cpu, seed"),
+    ("host", "color", '"red"', "host.color: unknown key. Accepted are memory, cpu, cpus, ghz, quantum, seed"),
     (
         "vm",
         "memry",
@@ -123,7 +123,13 @@ VALUES = [
     ("run", "limit", "0", "run.limit: 0; accepted is a number of references from 1"),
     ("run", "limit", '"all"', "run.limit: 'all'; accepted is a number of references from 1"),
     ("run", "steps", "0", "run.steps: 0; accepted is a number of steps from 1 to 100,000"),
-    ("run", "duration", '"60s"', "run.duration: unknown key. Accepted are limit, steps"),
+    ("run", "duration", '"soon"', "run.duration: 'soon' is not a duration"),
+    ("run", "duration", '"1us"', "run.duration: 1000; accepted is from 1 ms"),
+    ("run", "slowdown", "1", "run.slowdown: 1; accepted is true or false"),
+    ("host", "cpus", "0", "host.cpus: 0; accepted is a number of physical CPUs from 1"),
+    ("host", "ghz", "0", "host.ghz: 0; accepted is a frequency"),
+    ("host", "quantum", '"1ns"', "host.quantum: 1; accepted is from 1 us to 1 s"),
+    ("run", "length", "1", "run.length: unknown key. Accepted are duration, slowdown, limit, steps"),
 ]
 
 
@@ -189,7 +195,7 @@ WHOLES = [
     ("vm = 3", "vm: 3; accepted is one or more tables, each after [[vm]]"),
     ("vm = []", "vm: []; accepted is one or more tables, each after [[vm]]"),
     ("vm = [1]", "vm[0]: 1; accepted is a table with name, memory, count"),
-    ("host = 1\nvm = []", "host: 1; accepted is a table with memory, cpu, seed"),
+    ("host = 1\nvm = []", "host: 1; accepted is a table with memory, cpu, cpus"),
     ("[policy]", "policy: unknown key. Accepted are host, vm, run"),
     (
         '[[vm]]\nname = "a"\nmemory = "1MiB"',

@@ -11,7 +11,8 @@ import pytest
 
 import vmem
 from vmem import measures
-from vmem.runner import Result, Row, Runner
+from vmem.rows import Row
+from vmem.runner import Result, Runner
 from vmem.scenario import MODES, Scenario
 from vmem.traces import RUN_DTYPE, MapEvent
 from vmem.traces.vmt_writer import VmtWriter
@@ -207,4 +208,4 @@ def test_rates_of_nothing() -> None:
 
 def test_rows_are_plain_numbers() -> None:
     result = _run(_table("a", SORT) + "[run]\nlimit = 10\n")
-    assert msgspec.to_builtins(result.timeline[0])[:3] == [0, "a", 0]
+    assert msgspec.to_builtins(result.timeline[0])[:4] == [0, 0, "a", 0]

@@ -1,0 +1,104 @@
+"""The course of a run: what happened in each step, and what held memory at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from vmem import measures
+from vmem.hypervisor import Hypervisor, Vm
+
+
+class Row(msgspec.Struct, frozen=True, array_like=True):
+    """What one VM did in one step, and its memory at the end of it: a row of timeline.csv."""
+
+    step: int
+    time_ns: int
+    vm: str
+    references: int
+    l1_hits: int
+    l2_hits: int
+    tlb_misses: int
+    walks: int
+    walk_refs_guest: int
+    walk_refs_host: int
+    guest_faults: int
+    host_faults: int
+    exits: int
+    cycles: int
+    running_ns: int
+    waiting_ns: int
+    runnable_ns: int
+    resident_bytes: int
+    guest_used_bytes: int
+    guest_free_bytes: int
+
+
+class HostRow(msgspec.Struct, frozen=True, array_like=True):
+    """What held the host's memory at the end of one step: a row of host.csv."""
+
+    step: int
+    time_ns: int
+    free_bytes: int
+    table_bytes: int
+    guest_bytes: int
+
+
+TIMELINE = Row.__struct_fields__
+"""Columns of timeline.csv; docs/reference/cli.md explains them."""
+HOST_TIMELINE = HostRow.__struct_fields__
+"""Columns of host.csv."""
+
+
+class VmMeter:
+    """One VM, and what its counters and its time were a step ago."""
+
+    def __init__(self, vm: Vm, references: Callable[[], int]) -> None:
+        self._vm, self._references = vm, references
+        self._counters = dict.fromkeys(vm.counters(), 0)
+        self._time = vm.time()
+        self._made = 0
+
+    def row(self, step: int, now: int) -> Row:
+        """What has happened since the last row."""
+        counters, time, made = self._vm.counters(), self._vm.time(), self._references()
+        c = {name: value - self._counters[name] for name, value in counters.items()}
+        passed = time - self._time
+        references = made - self._made
+        self._counters, self._time, self._made = counters, time, made
+        info = self._vm.guest.meminfo()
+        return Row(
+            step=step,
+            time_ns=now,
+            vm=self._vm.name,
+            references=references,
+            l1_hits=measures.l1_hits(c),
+            l2_hits=c["l2_hits"],
+            tlb_misses=c["tlb_misses"],
+            walks=c["walks"],
+            walk_refs_guest=c["walk_refs_guest"],
+            walk_refs_host=c["walk_refs_host"],
+            guest_faults=measures.guest_faults(c),
+            host_faults=measures.host_faults(c),
+            exits=measures.exits(c),
+            cycles=c["cycles"],
+            running_ns=passed.running,
+            waiting_ns=passed.waiting,
+            runnable_ns=passed.runnable,
+            resident_bytes=self._vm.resident,
+            guest_used_bytes=info["MemTotal"] - info["MemFree"],
+            guest_free_bytes=info["MemFree"],
+        )
+
+
+def host_row(host: Hypervisor, step: int) -> HostRow:
+    """Who holds the host's memory now."""
+    info = host.meminfo()
+    return HostRow(
+        step=step,
+        time_ns=host.now,
+        free_bytes=info["free"],
+        table_bytes=info["tables"],
+        guest_bytes=sum(vm.resident for vm in host),
+    )
