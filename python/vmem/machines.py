@@ -61,6 +61,7 @@ class Machine:
             "waiting_ns": time.waiting,
             "runnable_ns": time.runnable,
             "resident_bytes": self.vm.resident,
+            "swapped_bytes": self.vm.swapped,
             "guest_used_bytes": guest_used(self.vm),
             "rates": measures.rates(counters),
             "cycles_by_cause": measures.cycles_by_cause(counters, costs),
@@ -103,7 +104,15 @@ def create_host(scenario: Scenario) -> Hypervisor:
     """The host of a scenario, without its VMs."""
     host = scenario.host
     return Hypervisor(
-        host.memory, cpu=host.cpu, ghz=host.ghz, cpus=host.cpus, quantum=host.quantum, seed=host.seed
+        host.memory,
+        swap=host.swap,
+        swap_dir=host.swap_dir,
+        swap_read_time=host.swap_read_time,
+        cpu=host.cpu,
+        ghz=host.ghz,
+        cpus=host.cpus,
+        quantum=host.quantum,
+        seed=host.seed,
     )
 
 
@@ -132,4 +141,6 @@ def host_summary(scenario: Scenario, host: Hypervisor) -> dict[str, Any]:
         "free_bytes": memory["free"],
         "table_bytes": memory["tables"],
         "committed_bytes": memory["committed"],
+        "swap_bytes": memory["swap_total"],
+        "swap_used_bytes": memory["swap_used"],
     }

@@ -33,6 +33,7 @@ class Row(msgspec.Struct, frozen=True, array_like=True):
     resident_bytes: int
     guest_used_bytes: int
     guest_free_bytes: int
+    swapped_bytes: int
 
 
 class HostRow(msgspec.Struct, frozen=True, array_like=True):
@@ -43,6 +44,7 @@ class HostRow(msgspec.Struct, frozen=True, array_like=True):
     free_bytes: int
     table_bytes: int
     guest_bytes: int
+    swap_used_bytes: int
 
 
 TIMELINE = Row.__struct_fields__
@@ -89,6 +91,7 @@ class VmMeter:
             resident_bytes=self._vm.resident,
             guest_used_bytes=info["MemTotal"] - info["MemFree"],
             guest_free_bytes=info["MemFree"],
+            swapped_bytes=self._vm.swapped,
         )
 
 
@@ -101,4 +104,5 @@ def host_row(host: Hypervisor, step: int) -> HostRow:
         free_bytes=info["free"],
         table_bytes=info["tables"],
         guest_bytes=sum(vm.resident for vm in host),
+        swap_used_bytes=info["swap_used"],
     )

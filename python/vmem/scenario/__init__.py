@@ -76,6 +76,10 @@ class Scenario:
 def _check_host(document: Document, at: Place) -> None:
     host = document.host
     _check_memory(host.memory, at.key("host").key("memory"))
+    if host.swap % _PAGE:
+        at.key("host").key("swap").reject(host.swap, "a multiple of 4 KiB")
+    if host.swap_dir is not None and not Path(host.swap_dir).is_dir():
+        at.key("host").key("swap_dir").reject(host.swap_dir, "a directory that exists")
     _check_cpu(host.cpu, at.key("host").key("cpu"))
     native = sum(vm.memory * vm.count for vm in document.vm if vm.mmu == "native")
     if native > host.memory:

@@ -80,6 +80,9 @@ class Host(Table, frozen=True, kw_only=True):
     """The machine."""
 
     memory: Bytes = 4 << 30
+    swap: Bytes = 0
+    swap_dir: Annotated[str, Meta(min_length=1, description="a directory")] | None = None
+    swap_read_time: Nanoseconds = 100_000
     cpu: CpuName = "skylake-sp"
     cpus: Annotated[int, Meta(ge=1, le=10**6, description="a number of physical CPUs from 1")] | None = None
     ghz: Annotated[float, Meta(ge=0.001, le=100, description="a frequency from 0.001 to 100 GHz")] = 3.0

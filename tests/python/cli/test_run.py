@@ -93,12 +93,13 @@ def test_summary_schema(ran: tuple[Result, Path]) -> None:
     }
     assert set(summary["host"]) == {
         *("cpu", "cpus", "ghz", "seed", "memory_bytes", "free_bytes", "table_bytes", "committed_bytes"),
+        *("swap_bytes", "swap_used_bytes"),
     }
     for vm in summary["vms"]:
         assert set(vm) == {
             *("name", "group", "mmu", "sync", "backing", "memory_bytes", "vcpus", "cpu"),
             *("running_ns", "waiting_ns", "runnable_ns"),
-            *("references", "resident_bytes", "guest_used_bytes", "processes"),
+            *("references", "swapped_bytes", "resident_bytes", "guest_used_bytes", "processes"),
             *("rates", "cycles_by_cause", "counters"),
         }
         for process in vm["processes"]:

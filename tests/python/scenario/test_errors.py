@@ -60,7 +60,12 @@ VALUES = [
     ("host", "seed", "-1", "host.seed: -1; accepted is a number from 0 to 2**63 - 1"),
     ("host", "seed", '"1"', "host.seed: '1'; accepted is a number from 0"),
     ("host", "seed", "1.5", "host.seed: 1.5; accepted is a number from 0"),
-    ("host", "color", '"red"', "host.color: unknown key. Accepted are memory, cpu, cpus, ghz, quantum, seed"),
+    (
+        "host",
+        "color",
+        '"red"',
+        "host.color: unknown key. Accepted are memory, swap, swap_dir, swap_read_time, cpu",
+    ),
     (
         "vm",
         "memry",
@@ -195,7 +200,7 @@ WHOLES = [
     ("vm = 3", "vm: 3; accepted is one or more tables, each after [[vm]]"),
     ("vm = []", "vm: []; accepted is one or more tables, each after [[vm]]"),
     ("vm = [1]", "vm[0]: 1; accepted is a table with name, memory, count"),
-    ("host = 1\nvm = []", "host: 1; accepted is a table with memory, cpu, cpus"),
+    ("host = 1\nvm = []", "host: 1; accepted is a table with memory, swap, swap_dir"),
     ("[policy]", "policy: unknown key. Accepted are host, vm, run"),
     (
         '[[vm]]\nname = "a"\nmemory = "1MiB"',

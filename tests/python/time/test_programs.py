@@ -99,6 +99,30 @@ def test_two_on_one_cpu_have_half_the_progress() -> None:
         assert time.runnable == pytest.approx(500e6, rel=0.02)
 
 
+def test_a_vcpu_that_waits_for_the_hosts_swap_leaves_its_cpu() -> None:
+    """Of two on one CPU, one waits 100 us for each of its pages: the other one has the CPU meanwhile."""
+    host = _host(cpus=1, swap="64MiB", swap_read_time="100us")
+    waiter, other = (host.create_vm(name, memory="32MiB") for name in ("waiter", "other"))
+    process = waiter.guest.spawn()
+    heap = process.mmap("1MiB")
+    process.write(heap.start, bytes(range(256)) * 4096)
+    pages = np.arange(heap.start, heap.end, 4096, dtype=np.uint64)
+    swapped = [waiter.swap_out(4096 * gfn) for gfn in range(8192)]
+    assert sum(swapped) >= len(pages)
+    before = waiter.counters()["faults.host_swap_in"]
+    program = process.start((pages, np.zeros(len(pages), np.uint8)), compute=0)
+    other.guest.spawn().start(vmem.workload("uniform", size="64KiB", references=10**9))
+    times = host.run("2s").vms
+    came_back = waiter.counters()["faults.host_swap_in"] - before
+    assert program.ended and program.references == 256 and came_back >= 256
+    assert times["waiter"].waiting == came_back * 100_000
+    # The other one has the CPU but for what the waiter's faults cost it.
+    assert times["other"].running == pytest.approx(2e9 - times["waiter"].running, abs=1e6)
+    # After each wait the waiter queues behind a quantum of 3 ms: some of it is gone by then.
+    assert came_back * 2e6 < times["waiter"].runnable < came_back * 3e6
+    host.check()
+
+
 def test_a_demand_curve_is_followed() -> None:
     host = _host()
     vm = host.create_vm("vm", memory="64MiB")
