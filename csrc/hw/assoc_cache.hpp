@@ -22,7 +22,8 @@ struct CacheGeometry {
 };
 
 /// Maps 64-bit keys to payloads. Key 0 is an invalid way. Knows nothing of addresses: `index` picks the set, `key` is
-/// all that is compared. Replacement as docs/design/mmu.md fixes it.
+/// all that is compared. Replacement as docs/design/mmu.md fixes it; `now` is the caller's time, which grows with every
+/// touch.
 template <class Payload>
 class AssocCache {
  public:
@@ -54,9 +55,9 @@ class AssocCache {
     return kMiss;
   }
 
-  void touch(Slot slot) {
+  void touch(Slot slot, std::uint64_t now) {
     if (replacement_ == Replacement::lru) [[likely]] {
-      stamps_[slot] = ++clock_;
+      stamps_[slot] = now;
     } else if (replacement_ == Replacement::plru) {
       point_away_from(slot);
     }
@@ -66,12 +67,14 @@ class AssocCache {
   /// of `random`.
   Slot choose(std::uint64_t index) { return victim(set_base(index)); }
   /// Puts an entry into a slot that `choose` gave, and touches it.
-  void assign(Slot slot, std::uint64_t key, const Payload& payload) {
+  void assign(Slot slot, std::uint64_t key, const Payload& payload, std::uint64_t now) {
     keys_[slot] = key;
     payloads_[slot] = payload;
-    if (replacement_ == Replacement::fifo) stamps_[slot] = ++clock_;
-    touch(slot);
+    if (replacement_ == Replacement::fifo) stamps_[slot] = now;
+    touch(slot, now);
   }
+  /// Where `touch` would write the time, if that is all that it would do.
+  std::uint64_t* stamp(Slot slot) { return replacement_ == Replacement::lru ? &stamps_[slot] : nullptr; }
   void erase(Slot slot) {
     keys_[slot] = 0;
     stamps_[slot] = 0;
@@ -140,7 +143,6 @@ class AssocCache {
   bool power_of_two_sets_;
   Replacement replacement_;
   SplitMix64 random_;
-  std::uint64_t clock_ = 0;
   std::vector<std::uint64_t> keys_;
   std::vector<std::uint64_t> stamps_;
   std::vector<Payload> payloads_;

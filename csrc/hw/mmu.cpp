@@ -10,8 +10,9 @@ namespace vmem::hw {
 Mmu::Mmu(const PhysicalView& memory, const CpuConfig& cpu)
     : cpu_((cpu.validate(), cpu)),
       silicon_(memory, cpu),
-      l1_{TlbLevel(cpu.l1d, &shortcuts_, Side::data), TlbLevel(cpu.l1i, &shortcuts_, Side::instruction)},
-      l2_(cpu.l2) {
+      l1_{TlbLevel(cpu.l1d, tlb_clock_, &shortcuts_, Side::data),
+          TlbLevel(cpu.l1i, tlb_clock_, &shortcuts_, Side::instruction)},
+      l2_(cpu.l2, tlb_clock_) {
   State initial;
   if (cpu.guest_levels == 5) initial.cr4 |= kCr4La57;
   set_state(initial);

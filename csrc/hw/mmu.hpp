@@ -8,6 +8,7 @@
 #include "core/access.hpp"
 #include "core/address.hpp"
 #include "core/counters.hpp"
+#include "core/prefetch.hpp"
 #include "hw/cpu_config.hpp"
 #include "hw/fault.hpp"
 #include "hw/silicon.hpp"
@@ -45,17 +46,14 @@ class Mmu {
   template <class OnFault>
   std::size_t access_batch(const std::uint64_t* addresses, const std::uint8_t* kinds, std::size_t count,
                            OnFault&& on_fault);
-  /// References that were all hits: `hit_again` was true.
+  /// References that a Stretch found to be hits.
   void count_hits(std::uint64_t loads, std::uint64_t stores, std::uint64_t fetches) {
     silicon_.counters.loads += loads;
     silicon_.counters.stores += stores;
     silicon_.counters.fetches += fetches;
   }
-  /// Makes an access that is quickly seen to be a first-level hit with nothing else to do, but leaves counting to the
-  /// caller; false: nothing was done.
-  bool hit_again(std::uint64_t va, AccessKind kind) { return shortcuts_.touch(va, kind); }
-  /// The same for the first reference of a run.
-  bool hit_another(std::uint64_t va, AccessKind kind) { return shortcuts_.touch_another(va, kind); }
+  /// For accesses that are quickly seen to be first-level hits with nothing else to do. Counting them is the caller's.
+  Shortcuts::Stretch stretch() { return {shortcuts_, tlb_clock_}; }
 
   // Invalidations (SDM vol. 3, 4.10.4 and 28.3.3), as tabulated in docs/design/mmu.md.
   void invlpg(Gva gva);
@@ -94,7 +92,7 @@ class Mmu {
   void drop_rest_after(const Fault& fault);
   void fill_l1(std::uint64_t va, AccessKind kind, const TlbEntry& entry);
   void remember(std::uint64_t va, AccessKind kind, TlbPlace place) {
-    shortcuts_.remember(va, side_of(kind), place, permissions_[place->flags]);
+    shortcuts_.remember(va, kind, place, permissions_[place->flags]);
   }
   void drop_page(std::uint64_t va, const ContextKeys& keys);
   void drop_guest_page(std::uint64_t va);
@@ -112,7 +110,8 @@ class Mmu {
   ContextTable contexts_;
   PermissionTable permissions_;
   Shortcuts shortcuts_;
-  std::array<TlbLevel, 2> l1_;  ///< data, instruction
+  std::uint64_t tlb_clock_ = 0;  ///< touches of TLB entries so far
+  std::array<TlbLevel, 2> l1_;   ///< data, instruction
   TlbLevel l2_;
   std::array<std::uint64_t, 2> l1_misses_{};
 };
@@ -126,7 +125,10 @@ std::size_t Mmu::access_batch(const std::uint64_t* addresses, const std::uint8_t
   std::size_t counted = 0;
   for (std::size_t i = 0;; ++i) {
     const std::size_t stop = count - counted < kBlock ? count : counted + kBlock;
-    while (i < stop && hit_again(addresses[i], static_cast<AccessKind>(kinds[i]))) ++i;
+    {
+      Shortcuts::Stretch hits = stretch();
+      for (; i < stop && hits.touch(addresses[i], static_cast<AccessKind>(kinds[i])); ++i) read_ahead(addresses + i);
+    }
     if (i == stop) {
       count_kinds(kinds + counted, stop - counted);
       counted = stop;

@@ -38,7 +38,7 @@ class NestedTlb {
       const auto [key, page] = key_of(gpa, static_cast<PageSize>(size), context);
       const auto slot = cache_->find(key, page);
       if (slot == Cache::kMiss || !suits((*cache_)[slot])) continue;
-      cache_->touch(slot);
+      cache_->touch(slot, ++clock_);
       return &(*cache_)[slot];
     }
     return nullptr;
@@ -48,12 +48,12 @@ class NestedTlb {
     const auto [key, page] = key_of(gpa, mapping.size, context);
     if (const auto old = cache_->find(key, page); old != Cache::kMiss) {
       (*cache_)[old] = mapping;
-      cache_->touch(old);
+      cache_->touch(old, ++clock_);
       return;
     }
     const auto slot = cache_->choose(page);
     if (cache_->key(slot) != 0) --population_[static_cast<std::size_t>((*cache_)[slot].size)];
-    cache_->assign(slot, key, mapping);
+    cache_->assign(slot, key, mapping, ++clock_);
     ++population_[static_cast<std::size_t>(mapping.size)];
   }
   void drop_address(std::uint64_t gpa, std::uint64_t context) {
@@ -98,6 +98,7 @@ class NestedTlb {
   }
 
   std::optional<Cache> cache_;
+  std::uint64_t clock_ = 0;
   std::array<std::uint32_t, kPageSizes> population_{};
 };
 

@@ -36,7 +36,7 @@ class PagingStructureCaches {
       const std::uint64_t page = key_page(address, paging::level_shift(level));
       const auto slot = cache->find(context | page, page);
       if (slot == Cache::kMiss) continue;
-      cache->touch(slot);
+      cache->touch(slot, ++clock_);
       return &(*cache)[slot];
     }
     return nullptr;
@@ -47,7 +47,7 @@ class PagingStructureCaches {
     auto& cache = levels_[static_cast<std::size_t>(level)];
     if (!cache) return;
     const std::uint64_t page = key_page(address, paging::level_shift(level));
-    cache->assign(cache->choose(page), context | page, entry);
+    cache->assign(cache->choose(page), context | page, entry, ++clock_);
   }
   /// Drops what would be used for one address in one context.
   void drop_path(std::uint64_t address, std::uint64_t context) {
@@ -81,6 +81,7 @@ class PagingStructureCaches {
  private:
   using Cache = AssocCache<PscEntry>;
   std::array<std::optional<Cache>, paging::kMaxLevels + 1> levels_;
+  std::uint64_t clock_ = 0;
 };
 
 }  // namespace vmem::hw

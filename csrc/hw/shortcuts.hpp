@@ -15,67 +15,87 @@ namespace vmem::hw {
 enum class Side : std::uint8_t { data = 0, instruction = 1 };
 constexpr Side side_of(AccessKind kind) { return static_cast<Side>(static_cast<unsigned>(kind) >> 1); }
 
-/// A direct-mapped table of 4 KiB pages for each side. Invariant: a page that is remembered is translated by the entry
-/// at its place, which permits the kinds of access remembered with it. So whoever removes an entry or changes what is
-/// permitted forgets it here. Forgetting too much is harmless: nothing is counted here.
+/// A direct-mapped table of 4 KiB pages for each kind of access. Invariant: a page that is remembered is translated by
+/// the entry at its place, which permits that kind. So whoever removes an entry or changes what is permitted forgets it
+/// here. Forgetting too much is harmless: nothing is counted here.
 class Shortcuts {
  public:
-  /// Touches the entry that translates `va` if it is known to permit the access as it is; false: nothing was done.
-  bool touch(std::uint64_t va, AccessKind kind) {
-    // To touch the latest once more changes no policy's state.
-    return permits(latest_[number(side_of(kind))], va, kind) || touch_another(va, kind);
-  }
-  /// The same for a stream that does not come back to the page it was on.
-  bool touch_another(std::uint64_t va, AccessKind kind) {
-    const std::size_t side = number(side_of(kind));
-    const Line& line = lines_[index(va, side)];
-    if (!permits(line.page, va, kind)) return false;
-    latest_[side] = line.page;
-    line.place.touch();
-    return true;
-  }
+  /// Hits in a row. Keeps the time of touches in a register and writes it back when it goes; until then nobody else may
+  /// touch a TLB.
+  class Stretch {
+   public:
+    Stretch(Shortcuts& shortcuts, std::uint64_t& clock) : shortcuts_(shortcuts), clock_(clock), now_(clock) {}
+    ~Stretch() { clock_ = now_; }
+    Stretch(const Stretch&) = delete;
+    Stretch& operator=(const Stretch&) = delete;
+
+    /// Touches the entry that translates `va` if it is known to permit the access as it is; false: nothing was done.
+    bool touch(std::uint64_t va, AccessKind kind) { return touch_page(key_of(va, kind)); }
+    /// The same for the address of a page with the kind in its low bits.
+    bool touch_page(std::uint64_t key) {
+      const std::size_t at = index(key);
+      const Line& line = shortcuts_.lines_[at];
+      if (line.key != key) return false;
+      ++now_;
+      if (line.stamp != nullptr) [[likely]] {
+        *line.stamp = now_;
+      } else {
+        shortcuts_.places_[at].touch(now_);
+      }
+      return true;
+    }
+
+   private:
+    Shortcuts& shortcuts_;
+    std::uint64_t& clock_;
+    std::uint64_t now_;
+  };
+
   /// `place` has just been touched; `allowed` has a bit for each AccessKind.
-  void remember(std::uint64_t va, Side side, TlbPlace place, std::uint8_t allowed) {
-    constexpr std::uint8_t kKindBits = (1 << kAccessKinds) - 1;
-    const std::uint64_t page = (va & ~kPageMask) | (allowed & kKindBits);
-    lines_[index(va, number(side))] = {page, place};
-    latest_[number(side)] = page;
+  void remember(std::uint64_t va, AccessKind kind, TlbPlace place, std::uint8_t allowed) {
+    if (((allowed >> static_cast<unsigned>(kind)) & 1) == 0) return;
+    const std::uint64_t key = key_of(va, kind);
+    const std::size_t at = index(key);
+    lines_[at] = {key, place.array->stamp(place.slot)};
+    places_[at] = place;
     has_large_ |= place->size != PageSize::k4K;
   }
   /// `va` may lack its sign extension.
   void forget(std::uint64_t va, Side side, PageSize size) {
-    latest_[number(side)] = 0;
-    if (size == PageSize::k4K) {
-      lines_[index(va, number(side))] = Line{};
-    } else if (has_large_) {  // any number of lines may lead to the entry
-      clear();
+    if (size != PageSize::k4K) {
+      if (has_large_) clear();  // any number of lines may lead to the entry
+    } else if (side == Side::instruction) {
+      lines_[index(key_of(va, AccessKind::fetch))] = Line{};
+    } else {
+      lines_[index(key_of(va, AccessKind::load))] = Line{};
+      lines_[index(key_of(va, AccessKind::store))] = Line{};
     }
   }
   void clear() {
     lines_.fill(Line{});
-    latest_.fill(0);
     has_large_ = false;
   }
 
  private:
-  static constexpr std::size_t kLines = 128;
-  struct alignas(32) Line {
-    std::uint64_t page = 0;  ///< address of the page | permitted kinds; 0 permits none
-    TlbPlace place;
+  static constexpr unsigned kLineBits = 8;  ///< four times the entries of usual first levels, so that few collide
+  static constexpr std::size_t kLines = 1 << kLineBits;
+  static constexpr std::uint64_t kNothing = ~std::uint64_t{0};  ///< no kind has all its bits set
+  struct Line {
+    std::uint64_t key = kNothing;    ///< address of the page | AccessKind
+    std::uint64_t* stamp = nullptr;  ///< where a touch writes the time; null if it does something else
   };
 
-  static bool permits(std::uint64_t page, std::uint64_t va, AccessKind kind) {
-    return ((page ^ va) >> kPageShift) == 0 && ((page >> static_cast<unsigned>(kind)) & 1) != 0;
+  static std::uint64_t key_of(std::uint64_t va, AccessKind kind) {
+    return (va & ~kPageMask) | static_cast<std::uint64_t>(kind);
   }
-  static std::size_t number(Side side) { return static_cast<std::size_t>(side); }
-  static std::size_t index(std::uint64_t va, std::size_t side) {
-    const std::uint64_t page = va >> kPageShift;
-    // Folded, because powers of two apart is a common distance.
-    return (static_cast<std::size_t>(page ^ (page >> 7)) & (kLines - 1)) + side * kLines;
+  /// Folded, because powers of two apart is a common distance.
+  static std::size_t index(std::uint64_t key) {
+    const std::uint64_t page = key >> kPageShift;
+    return static_cast<std::size_t>(((page ^ (page >> kLineBits)) & (kLines - 1)) | ((key & 3) << kLineBits));
   }
 
-  std::array<Line, 2 * kLines> lines_{};
-  std::array<std::uint64_t, 2> latest_{};  ///< the page touched last on each side, in the form of Line::page
+  std::array<Line, 4 * kLines> lines_{};  ///< those of the kind that does not exist stay empty
+  std::array<TlbPlace, 4 * kLines> places_{};
   bool has_large_ = false;
 };
 

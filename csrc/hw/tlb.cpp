@@ -2,8 +2,8 @@
 
 namespace vmem::hw {
 
-TlbLevel::TlbLevel(const std::vector<TlbConfig>& config, Shortcuts* shortcuts, Side side)
-    : shortcuts_(shortcuts), side_(side) {
+TlbLevel::TlbLevel(const std::vector<TlbConfig>& config, std::uint64_t& clock, Shortcuts* shortcuts, Side side)
+    : clock_(clock), shortcuts_(shortcuts), side_(side) {
   for (const TlbConfig& array : config) {
     for (std::size_t size = 0; size < kPageSizes; ++size)
       if ((array.page_sizes >> size) & 1) array_of_[size] = static_cast<int>(arrays_.size());
@@ -25,7 +25,7 @@ TlbPlace TlbLevel::fill(std::uint64_t va, const ContextKeys& keys, const TlbEntr
       (entry.global ? keys.global : keys.own) | (static_cast<std::uint64_t>(size) << kKeySizeShift) | page;
   const TlbArray::Slot slot = array.choose(page);
   if (array.key(slot) != 0) forget(array, slot);
-  array.assign(slot, key, fitted);
+  array.assign(slot, key, fitted, ++clock_);
   ++population_[static_cast<std::size_t>(size)];
   if (entry.global) ++globals_;
   if (fitted.is_part()) ++parts_[parts_line(va, fitted.guest_size)];

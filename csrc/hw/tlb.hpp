@@ -17,14 +17,16 @@ namespace vmem::hw {
 /// fractured (docs/design/mmu.md, "Filling a level").
 class TlbLevel {
  public:
-  /// `shortcuts`, of the first level only, is told of every entry that goes; it outlives the level.
-  explicit TlbLevel(const std::vector<TlbConfig>& config, Shortcuts* shortcuts = nullptr, Side side = Side::data);
+  /// `clock` counts touches, of this level and of others. `shortcuts`, of the first level only, is told of every entry
+  /// that goes. Both outlive the level.
+  TlbLevel(const std::vector<TlbConfig>& config, std::uint64_t& clock, Shortcuts* shortcuts = nullptr,
+           Side side = Side::data);
 
   /// The place of the entry for `va`, touched; none on a miss. Valid until the level changes.
   TlbPlace lookup(std::uint64_t va, const ContextKeys& keys) {
     TlbPlace found;
     visit(va, keys, [&](TlbArray& array, TlbArray::Slot slot) {
-      array.touch(slot);
+      array.touch(slot, ++clock_);
       found = {&array, slot};
       return true;
     });
@@ -105,6 +107,7 @@ class TlbLevel {
   std::uint32_t globals_ = 0;
   /// Entries that are parts of a guest's page, by a few bits of its number: dropping a page that is not here is quick.
   std::array<std::uint32_t, kPartsLines> parts_{};
+  std::uint64_t& clock_;
   Shortcuts* shortcuts_;
   Side side_;
 };

@@ -30,7 +30,7 @@ struct TlbPlace {
   explicit operator bool() const { return array != nullptr; }
   const TlbEntry& operator*() const { return (*array)[slot]; }
   const TlbEntry* operator->() const { return &(*array)[slot]; }
-  void touch() const { array->touch(slot); }
+  void touch(std::uint64_t now) const { array->touch(slot, now); }
 };
 
 }  // namespace vmem::hw

@@ -84,7 +84,7 @@ BatchResult Vcpu::access_run(Gva gva, AccessKind kind, std::uint64_t loads, std:
   while (loads + stores > 0) {
     if ((kind == AccessKind::store ? stores : loads) == 0) kind = other;
     std::uint64_t& left = kind == AccessKind::store ? stores : loads;
-    if (mmu_.hit_again(gva.value, kind)) {
+    if (mmu_.stretch().touch(gva.value, kind)) {
       mmu_.count_hits(kind == AccessKind::load ? left : 0, kind == AccessKind::store ? left : 0,
                       kind == AccessKind::fetch ? left : 0);
       result.done += left;

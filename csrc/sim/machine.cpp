@@ -5,6 +5,7 @@
 #include <string>
 
 #include "core/error.hpp"
+#include "core/prefetch.hpp"
 
 namespace vmem::sim {
 namespace {
@@ -23,24 +24,29 @@ void add(ReplayResult& result, const hw::BatchResult& part) {
                     "]: a run that began with a load or fetch holds no stores, and a run is never empty");
 }
 
-/// Counts the runs at the head of `runs` that are nothing but first-level hits; returns how many. A run's kinds are all
-/// permitted if its first one is: what may be stored to may be loaded from, and a run that began otherwise holds no
-/// stores.
-std::size_t count_plain_hits(hw::Mmu& mmu, std::span<const Run> runs, std::uint64_t& done) {
-  std::uint64_t loads = 0, stores = 0, fetches = 0;  // `loads` with fetches, until the end
-  std::size_t i = 0;
-  for (; i < runs.size(); ++i) {
-    const Run& run = runs[i];
-    const AccessKind kind = first_kind(run);
-    if ((kind != AccessKind::store && run.stores != 0) || !mmu.hit_another(run.page, kind)) break;
-    loads += run.loads;
-    stores += run.stores;
-    fetches += kind == AccessKind::fetch ? run.loads : 0;
+/// Makes the runs at the head of `runs` that are well-formed and nothing but first-level hits; returns how many. A
+/// run's kinds are all permitted if its first one is: what may be stored to may be loaded from, and a run that began
+/// otherwise holds no stores. A function of its own, not inlined: the loop needs all registers.
+[[gnu::noinline]] std::size_t make_hits(hw::Mmu& mmu, std::span<const Run> runs, std::uint64_t& done) {
+  std::uint64_t loads = 0, stores = 0, twice_fetches = 0;  // `loads` with fetches
+  std::size_t hits = 0;
+  {
+    hw::Shortcuts::Stretch stretch = mmu.stretch();
+    for (; hits < runs.size(); ++hits) {
+      const Run run = runs[hits];
+      read_ahead(&runs[hits]);
+      if (!has_right_counts(run) || !stretch.touch_page(run.page)) break;
+      loads += run.loads;
+      stores += run.stores;
+      twice_fetches += run.loads * (run.page & 2);  // no branch on the kind
+    }
   }
+  const std::uint64_t fetches = twice_fetches / 2;
   mmu.count_hits(loads - fetches, stores, fetches);
   done += loads + stores;
-  return i;
+  return hits;
 }
+static_assert(static_cast<unsigned>(AccessKind::fetch) == 2);
 
 }  // namespace
 
@@ -118,7 +124,7 @@ ReplayResult Machine::replay(Guest& guest, hw::Vcpu& vcpu, guest::Process& proce
     }
     const std::size_t stop = std::min(runs.size(), at + kRunsBetweenPolls);
     for (; at < stop && !result.stopped; ++at) {
-      at += count_plain_hits(vcpu.mmu(), runs.subspan(at, stop - at), result.done);
+      at += make_hits(vcpu.mmu(), runs.subspan(at, stop - at), result.done);
       if (at == stop) break;
       const Run& run = runs[at];
       if (!well_formed(run)) malformed(at);

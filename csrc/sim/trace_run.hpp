@@ -28,11 +28,12 @@ inline constexpr std::uint64_t kRunKindMask = 3;
 constexpr AccessKind first_kind(const Run& run) { return static_cast<AccessKind>(run.page & kRunKindMask); }
 constexpr std::uint64_t page_address(const Run& run) { return run.page & ~kPageMask; }
 
-/// Whether the counts can come from a compactor; what a reader of runs may rely on.
-constexpr bool well_formed(const Run& run) {
-  if ((run.page & kPageMask) >= kAccessKinds) return false;
-  if (first_kind(run) == AccessKind::store) return run.stores > 0;
-  return run.loads > 0 && run.stores == 0;
+/// Whether the counts suit the kind: a run that began with a store has some, any other has none and is not empty.
+constexpr bool has_right_counts(const Run& run) {
+  const bool first_is_store = (run.page & kRunKindMask) == static_cast<unsigned>(AccessKind::store);
+  return (run.stores != 0) == first_is_store && (run.loads | run.stores) != 0;
 }
+/// What a reader of runs may rely on, whoever made them.
+constexpr bool well_formed(const Run& run) { return (run.page & kPageMask) < kAccessKinds && has_right_counts(run); }
 
 }  // namespace vmem::sim

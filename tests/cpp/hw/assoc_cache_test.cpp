@@ -76,6 +76,7 @@ struct Geometry {
 void random_steps(Cache& cache, std::vector<SetModel>& model, std::uint32_t ways, SplitMix64 draws) {
   test::Random random(ways);
   const auto sets = model.size();
+  std::uint64_t now = 0;
   for (int step = 0; step < 6000; ++step) {
     const std::uint64_t key = 1 + random.below(sets * ways * 2), index = key * 7;
     SetModel& set = model[index % sets];
@@ -89,13 +90,18 @@ void random_steps(Cache& cache, std::vector<SetModel>& model, std::uint32_t ways
       cache.erase(found);
       set.erase(*held);
     } else if (held) {
-      cache.touch(found);
+      std::uint64_t* const stamp = cache.stamp(found);
+      if (stamp != nullptr && random.one_in(2)) {
+        *stamp = ++now;
+      } else {
+        cache.touch(found, ++now);
+      }
       set.touch(*held);
     } else {
       const std::uint32_t way = set.choose(draws);
       const Cache::Slot slot = cache.choose(index);
       REQUIRE(slot == slot_of(way));
-      cache.assign(slot, key, step);
+      cache.assign(slot, key, step, ++now);
       set.assign(way, key, step);
     }
   }
@@ -118,17 +124,18 @@ TEST_CASE("every policy agrees with a naive model of each set") {
 
 TEST_CASE("first in, first out does not care about hits") {
   Cache cache({2, 2, Replacement::fifo, 0});
-  cache.assign(cache.choose(0), 1, 10);
-  cache.assign(cache.choose(0), 2, 20);
-  cache.touch(cache.find(1, 0));
-  cache.assign(cache.choose(0), 3, 30);
+  std::uint64_t now = 0;
+  cache.assign(cache.choose(0), 1, 10, ++now);
+  cache.assign(cache.choose(0), 2, 20, ++now);
+  cache.touch(cache.find(1, 0), ++now);
+  cache.assign(cache.choose(0), 3, 30, ++now);
   CHECK(cache.find(1, 0) == Cache::kMiss);
   CHECK(cache.find(2, 0) != Cache::kMiss);
 }
 
 TEST_CASE("erase_if and clear leave nothing that they should take") {
   Cache cache({32, 4, Replacement::lru, 0});
-  for (std::uint64_t key = 1; key <= 32; ++key) cache.assign(cache.choose(key), key, static_cast<int>(key));
+  for (std::uint64_t key = 1; key <= 32; ++key) cache.assign(cache.choose(key), key, static_cast<int>(key), key);
   cache.erase_if([](std::uint64_t key) { return key % 3 == 0; });
   for (std::uint64_t key = 1; key <= 32; ++key) CHECK((cache.find(key, key) == Cache::kMiss) == (key % 3 == 0));
   cache.clear();

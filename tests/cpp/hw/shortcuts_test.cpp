@@ -1,5 +1,5 @@
-// Shortcuts alone, and in two Mmus of one configuration that run the same stream: one asks `hit_again` first, the other
-// makes every access.
+// Shortcuts alone, and in two Mmus of one configuration that run the same stream: one asks its shortcuts first, the
+// other makes every access.
 #include "hw/shortcuts.hpp"
 
 #include <doctest/doctest.h>
@@ -122,7 +122,7 @@ std::uint64_t random_address(test::Random& random, std::uint64_t last) {
   return kRegions[size] + (random.below(30ull) << (12 + (random.one_in(3) ? 9 : 0))) + random.below(4096ull);
 }
 
-/// Returns how often `hit_again` said yes. The two must never differ in a counter, a bit of memory or an answer.
+/// Returns how often the shortcuts said yes. The two must never differ in a counter, a bit of memory or an answer.
 int compare(const CpuConfig& cpu, SecondStageKind kind, std::uint64_t seed) {
   Machine quick(cpu, kind, test::Random(seed)), plain(cpu, kind, test::Random(seed));
   test::Random random(seed + 1);
@@ -141,7 +141,7 @@ int compare(const CpuConfig& cpu, SecondStageKind kind, std::uint64_t seed) {
     const Values before = values_of(plain.mmu.counters());
     const bool passed = plain.mmu.access({va}, access, expected, expected_fault);
     const Values after = values_of(plain.mmu.counters());
-    if (quick.mmu.hit_again(va, access)) {
+    if (quick.mmu.stretch().touch(va, access)) {
       ++said_yes;
       Counters hit;
       hit.accesses = 1;
@@ -163,7 +163,7 @@ int compare(const CpuConfig& cpu, SecondStageKind kind, std::uint64_t seed) {
   return said_yes;
 }
 
-TEST_CASE("hit_again says yes to plain first-level hits only, and changes nothing that shows later") {
+TEST_CASE("shortcuts say yes to plain first-level hits only, and changes nothing that shows later") {
   std::vector<CpuConfig> cpus = {cpu_preset("skylake-sp"), cpu_preset("zen3")};
   for (const Replacement replacement : {Replacement::lru, Replacement::plru, Replacement::fifo, Replacement::random}) {
     CpuConfig cpu = cpu_preset("skylake-sp");
@@ -183,19 +183,24 @@ TEST_CASE("hit_again says yes to plain first-level hits only, and changes nothin
 
 TEST_CASE("shortcuts know the page, the side and the kinds that they were told") {
   TlbArray array({4, 4});
-  array.assign(0, 1, TlbEntry{});
+  array.assign(0, 1, TlbEntry{}, 1);
   const TlbPlace place{&array, 0};
   Shortcuts shortcuts;
-  const auto knows = [&](std::uint64_t va, AccessKind kind) { return shortcuts.touch(va, kind); };
+  std::uint64_t clock = 2;
+  const auto knows = [&](std::uint64_t va, AccessKind kind) {
+    return Shortcuts::Stretch(shortcuts, clock).touch(va, kind);
+  };
   CHECK_FALSE(knows(0, AccessKind::load));  // an empty line is not page 0
   CHECK_FALSE(knows(0, AccessKind::fetch));
-  shortcuts.remember(0x5123, Side::data, place, access_bit(AccessKind::load) | PermissionTable::kStoreButClean);
+  const auto readable = static_cast<std::uint8_t>(access_bit(AccessKind::load) | PermissionTable::kStoreButClean);
+  shortcuts.remember(0x5123, AccessKind::load, place, readable);
+  shortcuts.remember(0x5123, AccessKind::store, place, readable);
   CHECK(knows(0x5fff, AccessKind::load));
   CHECK_FALSE(knows(0x5000, AccessKind::store));
   CHECK_FALSE(knows(0x5000, AccessKind::fetch));
   CHECK_FALSE(knows(0x6000, AccessKind::load));
   CHECK_FALSE(knows(0x5000 | 1ull << 63, AccessKind::load));
-  shortcuts.remember(0x5000, Side::instruction, place, access_bit(AccessKind::fetch));
+  shortcuts.remember(0x5000, AccessKind::fetch, place, access_bit(AccessKind::fetch));
   SUBCASE("forgetting one side leaves the other") {
     shortcuts.forget(0x5000, Side::data, PageSize::k4K);
     CHECK_FALSE(knows(0x5000, AccessKind::load));
@@ -209,9 +214,9 @@ TEST_CASE("shortcuts know the page, the side and the kinds that they were told")
   SUBCASE("a large entry that goes takes every line that could lead to it") {
     TlbEntry large;
     large.size = PageSize::k2M;
-    array.assign(1, 2, large);
+    array.assign(1, 2, large, 2);
     for (std::uint64_t va = 0x20'0000; va < 0x20'a000; va += kPageSize)
-      shortcuts.remember(va, Side::data, {&array, 1}, access_bit(AccessKind::load));
+      shortcuts.remember(va, AccessKind::load, {&array, 1}, access_bit(AccessKind::load));
     CHECK(knows(0x20'3000, AccessKind::load));
     shortcuts.forget(0x20'0000, Side::data, PageSize::k2M);
     for (std::uint64_t va = 0x20'0000; va < 0x20'a000; va += kPageSize) CHECK_FALSE(knows(va, AccessKind::load));

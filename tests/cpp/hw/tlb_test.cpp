@@ -197,7 +197,8 @@ TEST_CASE("a level of any shape agrees with lists of translations") {
   };
   for (std::size_t shape = 0; shape < shapes.size(); ++shape) {
     CAPTURE(shape);
-    TlbLevel level(shapes[shape]);
+    std::uint64_t clock = 0;
+    TlbLevel level(shapes[shape], clock);
     LevelModel model(shapes[shape]);
     test::Random random(shape);
     for (int step = 0; step < 8000; ++step) {
