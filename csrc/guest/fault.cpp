@@ -4,6 +4,7 @@
 #include "guest/buddy.hpp"
 #include "guest/kernel.hpp"
 #include "guest/page_array.hpp"
+#include "guest/refill.hpp"
 
 namespace vmem::guest {
 namespace {
@@ -38,6 +39,13 @@ hw::TrapResult Kernel::on_page_fault(hw::Vcpu& vcpu, const hw::Fault& fault) {
   const Vma* vma = process->areas.find(fault.gva.value);
   if (vma == nullptr || !vma->protection.allows(fault.access)) return hw::TrapResult::signal;
   return demand_page(vcpu, *process, *vma, fault);
+}
+
+hw::TrapResult Kernel::on_tlb_refill(hw::Vcpu& vcpu, const hw::Fault& fault) {
+  hw::Fault page_fault;
+  if (refill_tlb(vcpu, fault, page_fault)) return hw::TrapResult::resolved;
+  vcpu.count(FaultClass::guest_page_fault);
+  return on_page_fault(vcpu, page_fault);
 }
 
 hw::TrapResult Kernel::demand_page(hw::Vcpu& vcpu, Process& process, const Vma& vma, const hw::Fault& fault) {

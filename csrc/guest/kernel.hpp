@@ -59,6 +59,7 @@ class Kernel final : public hw::TrapHandler {
   void switch_to(hw::Vcpu& vcpu, Process& process);
 
   hw::TrapResult on_page_fault(hw::Vcpu& vcpu, const hw::Fault& fault) override;
+  hw::TrapResult on_tlb_refill(hw::Vcpu& vcpu, const hw::Fault& fault) override;
   void on_interrupt(hw::Vcpu& vcpu, hw::Vector vector) override;
 
   const std::vector<std::unique_ptr<Process>>& processes() const { return processes_; }

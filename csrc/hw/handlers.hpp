@@ -6,6 +6,7 @@
 
 #include "core/address.hpp"
 #include "hw/fault.hpp"
+#include "hw/tlb_write.hpp"
 
 namespace vmem::hw {
 
@@ -49,6 +50,8 @@ class ExitHandler {
   /// Intercepted instructions; called only if the VM asked for the exit (Vcpu::Intercepts).
   virtual void on_cr3_write(Vcpu& vcpu, std::uint64_t value) = 0;
   virtual void on_invlpg(Vcpu& vcpu, Gva gva) = 0;
+  /// The privileged TLB write of a processor whose kernel refills the TLB.
+  virtual void on_tlb_write(Vcpu& vcpu, const TlbWrite& write) = 0;
   /// A device register, a doorbell among them.
   virtual std::uint32_t on_io_read(Vcpu& vcpu, std::uint32_t port) = 0;
   virtual void on_io_write(Vcpu& vcpu, std::uint32_t port, std::uint32_t value) = 0;
@@ -71,6 +74,9 @@ enum class TrapResult : std::uint8_t {
 class TrapHandler {
  public:
   virtual TrapResult on_page_fault(Vcpu& vcpu, const Fault& fault) = 0;
+  /// tlb_refill or tlb_modified, of processors whose kernel refills the TLB. A kernel without such a handler cannot
+  /// make the access.
+  virtual TrapResult on_tlb_refill(Vcpu&, const Fault&) { return TrapResult::signal; }
   virtual void on_interrupt(Vcpu& vcpu, Vector vector) = 0;
 
  protected:

@@ -103,7 +103,7 @@ void Mmu::fill_l1(std::uint64_t va, AccessKind kind, const TlbEntry& entry) {
 
 bool Mmu::judge_hit(std::uint64_t va, AccessKind kind, TlbEntry& entry, Fault& fault) {
   if (kind == AccessKind::store && (permissions_[entry.flags] & PermissionTable::kStoreButClean))
-    return assist_dirty(va, entry, fault);
+    return refill_ == Refill::walker ? assist_dirty(va, entry, fault) : raise(FaultKind::tlb_modified, va, kind, fault);
   // The entry may be tighter than the tables by now: only the tables can say no.
   drop_guest_page(va);
   return walk_and_fill(va, kind, entry, fault);
@@ -123,6 +123,7 @@ bool Mmu::assist_dirty(std::uint64_t va, TlbEntry& entry, Fault& fault) {
 }
 
 bool Mmu::walk_and_fill(std::uint64_t va, AccessKind kind, TlbEntry& entry, Fault& fault) {
+  if (refill_ == Refill::kernel) return raise(FaultKind::tlb_refill, va, kind, fault);
   ++silicon_.counters.walks;
   if (!translate<Live>(silicon_, {va}, kind, entry, fault)) {
     // The walk followed a miss of this side's L1 and of the L2; only the other side can hold the page.
@@ -136,6 +137,7 @@ bool Mmu::walk_and_fill(std::uint64_t va, AccessKind kind, TlbEntry& entry, Faul
 }
 
 bool Mmu::retry(Gva gva, AccessKind kind, TlbEntry& entry, Fault& fault) {
+  if (refill_ == Refill::kernel) return use_what_is_held(gva.value, kind, entry, fault);
   return walk_and_fill(gva.value, kind, entry, fault);
 }
 

@@ -17,6 +17,12 @@
 
 namespace vmem::hw {
 
+/// Who finds the translation when no TLB level holds it.
+enum class Refill : std::uint8_t {
+  walker,  ///< the processor's own page walk
+  kernel   ///< software: the processor raises FaultKind::tlb_refill, and FaultKind::tlb_modified for a first store
+};
+
 /// One processor's MMU. A fault is a value; who serves it is not its business. Not thread-safe: one MMU, one thread.
 class Mmu {
  public:
@@ -28,11 +34,19 @@ class Mmu {
   /// Replaces the registers; implies no invalidation. ConfigError outside long mode or for an impossible EPTP.
   void set_state(const State& state);
   void set_linear_tables(LinearTables whose) { silicon_.linear_tables = whose; }
+  /// Refill::kernel: `probe` has no meaning. ConfigError if neither the first level nor the second can hold a 4 KiB
+  /// page of either side: the access that it was written for would never find it.
+  void set_refill(Refill refill);
+  /// Software refill: `entry` translates `gva` in the current context from now on. The levels that hold the page are
+  /// updated in place; if none does, the second level and the first level of the access that raised the latest
+  /// exception are filled.
+  void write_tlb(Gva gva, const TlbEntry& entry);
   bool one_dimensional() const { return silicon_.state.second_stage == SecondStageKind::none; }
 
   /// One access, counted. True: `entry.physical(va)` is where it went. False: `fault`.
   bool access(Gva gva, AccessKind kind, TlbEntry& entry, Fault& fault);
-  /// The access whose fault has been served, again: a walk, no lookup and no count.
+  /// The access whose fault has been served, again: a walk, no lookup and no count. With Refill::kernel: a lookup, not
+  /// counted.
   bool retry(Gva gva, AccessKind kind, TlbEntry& entry, Fault& fault);
   /// What `access` would give by the tables alone; changes nothing.
   bool probe(Gva gva, AccessKind kind, TlbEntry& entry, Fault& fault);
@@ -87,6 +101,8 @@ class Mmu {
   bool look_up(std::uint64_t va, AccessKind kind, TlbEntry& entry, Fault& fault);
   bool miss_l1(std::uint64_t va, AccessKind kind, TlbEntry& entry, Fault& fault);
   bool judge_hit(std::uint64_t va, AccessKind kind, TlbEntry& entry, Fault& fault);
+  bool raise(FaultKind what, std::uint64_t va, AccessKind kind, Fault& fault);
+  bool use_what_is_held(std::uint64_t va, AccessKind kind, TlbEntry& entry, Fault& fault);
   bool assist_dirty(std::uint64_t va, TlbEntry& entry, Fault& fault);
   bool walk_and_fill(std::uint64_t va, AccessKind kind, TlbEntry& entry, Fault& fault);
   void drop_rest_after(const Fault& fault);
@@ -114,6 +130,8 @@ class Mmu {
   std::array<TlbLevel, 2> l1_;   ///< data, instruction
   TlbLevel l2_;
   std::array<std::uint64_t, 2> l1_misses_{};
+  Refill refill_ = Refill::walker;
+  AccessKind raised_by_ = AccessKind::load;  ///< the access that raised the latest refill exception
 };
 
 template <class OnFault>

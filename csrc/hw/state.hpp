@@ -36,6 +36,11 @@ struct State {
   SecondStageKind second_stage = SecondStageKind::none;
   std::uint64_t second_stage_root = 0;  ///< EPTP or nCR3
 
+  /// What a page permits does not differ between the two.
+  bool same_rights(const State& other) const {
+    return cr0 == other.cr0 && cr4 == other.cr4 && efer == other.efer && pkru == other.pkru && cpl == other.cpl &&
+           ac == other.ac;
+  }
   bool user() const { return cpl == 3; }
   bool wp() const { return (cr0 & kCr0Wp) != 0; }
   bool nxe() const { return (efer & kEferNxe) != 0; }

@@ -24,6 +24,11 @@ constexpr int kMaxServes = 1000;
 
 }  // namespace
 
+TrapResult Vcpu::trap(const Fault& fault) {
+  const bool refills = fault.kind == FaultKind::tlb_refill || fault.kind == FaultKind::tlb_modified;
+  return refills ? kernel_->on_tlb_refill(*this, fault) : kernel_->on_page_fault(*this, fault);
+}
+
 Vcpu::Served Vcpu::serve(Fault& fault, Hpa& at) {
   TlbEntry entry;
   for (int attempt = 0; attempt < kMaxServes; ++attempt) {
@@ -31,7 +36,7 @@ Vcpu::Served Vcpu::serve(Fault& fault, Hpa& at) {
       case Outcome::retry:
         break;
       case Outcome::inject:
-        switch (kernel_->on_page_fault(*this, fault)) {
+        switch (trap(fault)) {
           case TrapResult::resolved:
             break;
           case TrapResult::signal:

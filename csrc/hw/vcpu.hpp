@@ -99,6 +99,13 @@ class Vcpu {
   void write_cr3(std::uint64_t value);
   void invlpg(Gva gva);
   void flush_tlb();
+  /// Traps: the hypervisor decides what the processor's TLB will hold (software-managed TLB only).
+  void tlb_write(const TlbWrite& write) { hypervisor_->on_tlb_write(*this, write); }
+  /// A page walk in software has read so many entries.
+  void count_walk(std::uint64_t references) {
+    ++mmu_.event_counters().walks;
+    mmu_.event_counters().walk_refs_guest += references;
+  }
   /// Device registers; a write may be a doorbell.
   std::uint32_t io_read(std::uint32_t port) { return hypervisor_->on_io_read(*this, port); }
   void io_write(std::uint32_t port, std::uint32_t value) { hypervisor_->on_io_write(*this, port, value); }
@@ -135,6 +142,7 @@ class Vcpu {
   enum class Served : std::uint8_t { done, signal, stopped };
   /// `at` is where the access went, if done.
   Served serve(Fault& fault, Hpa& at);
+  TrapResult trap(const Fault& fault);
   bool must_yield() const { return yields_on_wait_ && waited_ != 0; }
   Hpa machine_address(std::uint64_t pa) const { return pa < bytes_ ? Hpa{window_.value + pa} : kNoMemory; }
   /// The page of `at`, after whatever exits it takes, kept in the kernel window. nullptr: a store that must be

@@ -32,7 +32,8 @@ vmm::MmuMode mode(const std::string& name) {
   if (name == "native") return vmm::MmuMode::native;
   if (name == "nested") return vmm::MmuMode::nested;
   if (name == "shadow") return vmm::MmuMode::shadow;
-  throw ConfigError("unknown mmu '" + name + "', accepted are native, nested and shadow");
+  if (name == "software-tlb") return vmm::MmuMode::software_tlb;
+  throw ConfigError("unknown mmu '" + name + "', accepted are native, nested, shadow and software-tlb");
 }
 
 vmm::ShadowSync shadow_sync(const std::string& name) {
@@ -194,13 +195,14 @@ void bind_host(py::classh<PyMachine>& machine) {
       .def(
           "create_vm",
           [](PyMachine& self, const std::string& name, std::uint64_t memory, int vcpus, const std::string& mmu,
-             int backing, const hw::CpuConfig& cpu, const std::string& sync, std::uint64_t shadow_pages) {
+             int backing, const hw::CpuConfig& cpu, const std::string& sync, std::uint64_t shadow_pages,
+             std::uint32_t software_tlb) {
             const vmm::ShadowConfig shadow{shadow_sync(sync), shadow_pages};
             return self.enter()->create_vm(
-                {name, memory, vcpus, mode(mmu), {static_cast<PageSize>(backing)}, shadow, cpu});
+                {name, memory, vcpus, mode(mmu), {static_cast<PageSize>(backing)}, shadow, cpu, software_tlb});
           },
           py::kw_only(), py::arg("name"), py::arg("memory"), py::arg("vcpus"), py::arg("mmu"), py::arg("backing"),
-          py::arg("cpu"), py::arg("sync"), py::arg("shadow_pages"))
+          py::arg("cpu"), py::arg("sync"), py::arg("shadow_pages"), py::arg("software_tlb"))
       .def("destroy_vm", [](PyMachine& self, std::uint16_t vm) { self.enter()->destroy_vm(vm); })
       .def("meminfo",
            [](PyMachine& self) {

@@ -12,6 +12,8 @@ std::uint64_t CostModel::cycles(const Counters& c) const {
   cycles += fault(FaultClass::guest_page_fault) * guest_page_fault + exits * exit;
   cycles += fault(FaultClass::backed_on_demand) * back_page + fault(FaultClass::shadow_fill) * shadow_fill;
   cycles += fault(FaultClass::cow_break) * cow_break + fault(FaultClass::host_swap_in) * host_swap_in;
+  cycles +=
+      c.software_tlb_hits * software_tlb_hit + c.exits[static_cast<std::size_t>(ExitReason::tlb_write)] * tlb_write;
   return cycles + c.exits[static_cast<std::size_t>(ExitReason::page_table_write)] * emulated_store;
 }
 

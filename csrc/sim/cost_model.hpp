@@ -21,6 +21,8 @@ namespace vmem::sim {
   X(back_page, 2500, "host page given to a guest", "[M] host page-fault path, zeroing, EPT update")                                          \
   X(shadow_fill, 1200, "shadow entry filled", "[M] guest walk in software and rmap update")                                                  \
   X(emulated_store, 3000, "emulated store to a traced guest table", "[M] decode and emulate")                                                \
+  X(software_tlb_hit, 100, "refill served by the hypervisor's second-level TLB", "[M] a probe of a hash table and a TLB write")                     \
+  X(tlb_write, 300, "trapped TLB write", "[M] lookup of the second stage, check, insertion")                                                 \
   X(cow_break, 2000, "page copied by the host", "[M]")                                                                                       \
   X(host_swap_in, 6000, "page read from host swap", "[M] the path to the disk and back, some 2 us at 3 GHz; the disk's own time is waited for")
 // clang-format on

@@ -4,6 +4,7 @@
 #include "vmm/guest_walk.hpp"
 #include "vmm/provide.hpp"
 #include "vmm/shadow/shadow_mmu.hpp"
+#include "vmm/software_tlb/software_tlb.hpp"
 #include "vmm/vm.hpp"
 
 namespace vmem::vmm {
@@ -74,6 +75,7 @@ Outcome dispatch(Vm& vm, hw::Vcpu& vcpu, hw::Fault& fault) {
                            ": the hypervisor never makes such an entry");
     case FaultKind::tlb_refill:
     case FaultKind::tlb_modified:
+      return vm.software_tlb()->on_refill(vcpu, fault);
     case FaultKind::none:
       break;
   }

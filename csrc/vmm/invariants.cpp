@@ -6,6 +6,7 @@
 #include "core/error.hpp"
 #include "vmm/hypervisor.hpp"
 #include "vmm/shadow/shadow_mmu.hpp"
+#include "vmm/software_tlb/software_tlb.hpp"
 
 namespace vmem::vmm {
 namespace {
@@ -91,17 +92,23 @@ bool backs(Vm& vm, Hfn hfn, bool writable) {
   return false;
 }
 
-/// TLBs hold nothing but what backs the VM now, and no right to store to what it shares.
+/// TLBs, the hypervisor's own among them, hold nothing but what backs the VM now, and no right to store to what it
+/// shares.
 void check_tlbs(Vm& vm) {
   constexpr hw::EntryFlags kStores = hw::kEntryWrite | hw::kEntryHostWrite;
-  for (std::size_t i = 0; i < vm.vcpu_count(); ++i) {
-    vm.vcpu(i).mmu().for_each_tlb_entry([&](const hw::Context&, std::uint64_t page, const hw::TlbEntry& entry) {
-      const Hfn hfn{(vm.window().value + entry.base) >> kPageShift};
-      if (!backs(vm, hfn, (entry.flags & kStores) == kStores))
-        broken(vm, "a TLB of vCPU " + std::to_string(i) + " maps page " + hex(page) + " to hPFN " + hex(hfn.value) +
-                       ", which does not back the VM so");
+  const auto check = [&](std::size_t vcpu, std::uint64_t page, const hw::TlbEntry& entry) {
+    const Hfn hfn{(vm.window().value + entry.base) >> kPageShift};
+    if (!backs(vm, hfn, (entry.flags & kStores) == kStores))
+      broken(vm, "a TLB of vCPU " + std::to_string(vcpu) + " maps page " + hex(page) + " to hPFN " + hex(hfn.value) +
+                     ", which does not back the VM so");
+  };
+  for (std::size_t i = 0; i < vm.vcpu_count(); ++i)
+    vm.vcpu(i).mmu().for_each_tlb_entry(
+        [&](const hw::Context&, std::uint64_t page, const hw::TlbEntry& entry) { check(i, page, entry); });
+  if (vm.software_tlb() != nullptr)
+    vm.software_tlb()->for_each_entry([&](std::size_t vcpu, std::uint64_t key, const hw::TlbEntry& entry) {
+      check(vcpu, hw::key_address(key) >> page_shift(entry.size), entry);
     });
-  }
 }
 
 void check_sums(const Host& host, std::uint64_t resident) {

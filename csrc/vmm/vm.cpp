@@ -9,6 +9,7 @@
 #include "vmm/guest_walk.hpp"
 #include "vmm/provide.hpp"
 #include "vmm/shadow/shadow_mmu.hpp"
+#include "vmm/software_tlb/software_tlb.hpp"
 #include "vmm/unmap.hpp"
 
 namespace vmem::vmm {
@@ -47,6 +48,7 @@ Vm::Vm(Host& host, std::uint16_t id, const VmConfig& config)
   }
   create_vcpus();
   if (config_.mode == MmuMode::shadow) shadow_ = std::make_unique<ShadowMmu>(*this, config_.shadow);
+  if (config_.mode == MmuMode::software_tlb) software_tlb_ = std::make_unique<SoftwareTlb>(*this, config_.software_tlb);
 }
 
 Vm::~Vm() {
@@ -72,7 +74,9 @@ void Vm::create_vcpus() {
     vcpu->mmu().set_state(state);
     const bool shadows = config_.mode == MmuMode::shadow;
     if (shadows) vcpu->mmu().set_linear_tables(hw::LinearTables::hypervisor);
-    vcpu->connect(*this, {.cr3_write = shadows, .invlpg = shadows});
+    const bool refills = config_.mode == MmuMode::software_tlb;
+    if (refills) vcpu->mmu().set_refill(hw::Refill::kernel);
+    vcpu->connect(*this, {.cr3_write = shadows || refills, .invlpg = shadows || refills});
     vcpus_.push_back(std::move(vcpu));
   }
 }
@@ -143,6 +147,7 @@ void Vm::flush_processors() {
     }
     vcpu->forget_guest_physical();
   }
+  if (software_tlb_ != nullptr) software_tlb_->flush();
 }
 
 hw::Outcome Vm::on_fault(hw::Vcpu& vcpu, hw::Fault& fault) { return dispatch(*this, vcpu, fault); }
@@ -152,7 +157,8 @@ std::byte* Vm::on_guest_physical(hw::Vcpu& vcpu, Gpa gpa, bool store) {
   if (!contains(gfn) || (store && shadow_ != nullptr && shadow_->is_traced(gfn))) return nullptr;
   const Provided provided = is_native() ? Provided::nothing_missing : provide(*this, vcpu, gfn, store);
   if (provided != Provided::nothing_missing)
-    vcpu.count(ExitReason::shadow_page_fault);  // the kernel's own mapping is shadowed as well
+    // The kernel's own mapping is shadowed, or refilled by the hypervisor, as well.
+    vcpu.count(shadow_ != nullptr ? ExitReason::shadow_page_fault : ExitReason::tlb_refill);
   if (provided == Provided::no_memory)
     throw OutOfMemory("the guest kernel touched guest-physical " + hex(gpa.value) +
                       " and the host has no memory left for it");
@@ -169,6 +175,7 @@ Hpa Vm::emulated_address(Gpa gpa) { return machine_address(gpa); }
 
 void Vm::on_cr3_write(hw::Vcpu& vcpu, std::uint64_t value) {
   if (shadow_ != nullptr) shadow_->on_cr3_write(vcpu, value);
+  if (software_tlb_ != nullptr) software_tlb_->on_cr3_write(vcpu, value);
 }
 
 std::uint32_t Vm::on_io_read(hw::Vcpu& vcpu, std::uint32_t port) {
@@ -197,6 +204,13 @@ void Vm::on_interrupt(hw::Vcpu& vcpu) {
 
 void Vm::on_invlpg(hw::Vcpu& vcpu, Gva gva) {
   if (shadow_ != nullptr) shadow_->on_invlpg(vcpu, gva);
+  if (software_tlb_ != nullptr) software_tlb_->on_invlpg(vcpu, gva);
+}
+
+void Vm::on_tlb_write(hw::Vcpu& vcpu, const hw::TlbWrite& write) {
+  if (software_tlb_ == nullptr) return;  // no such instruction here
+  vcpu.count(ExitReason::tlb_write);
+  software_tlb_->on_tlb_write(vcpu, write);
 }
 
 }  // namespace vmem::vmm

@@ -18,6 +18,7 @@
 namespace vmem::vmm {
 
 class ShadowMmu;
+class SoftwareTlb;
 
 /// Owns the vCPUs and the second stage of one VM. Every frame that backs it is `FrameUse::guest` with this VM's id and
 /// its gPFN in the frame table. A native "VM" is a machine of its own without a hypervisor: it owns a contiguous window
@@ -47,6 +48,8 @@ class Vm final : public hw::ExitHandler {
   const SecondStage* second_stage() const { return second_stage_ ? &*second_stage_ : nullptr; }
   /// Shadow mode only; otherwise nullptr.
   ShadowMmu* shadow() { return shadow_.get(); }
+  /// Software-TLB mode only; otherwise nullptr.
+  SoftwareTlb* software_tlb() { return software_tlb_.get(); }
   /// Tags what the processors cache of this VM; 0 for a native machine.
   std::uint16_t vpid() const { return is_native() ? std::uint16_t{0} : static_cast<std::uint16_t>(id_ + 1); }
   /// Native only: where guest-physical 0 lies.
@@ -81,6 +84,7 @@ class Vm final : public hw::ExitHandler {
   Hpa emulated_address(Gpa gpa) override;
   void on_cr3_write(hw::Vcpu& vcpu, std::uint64_t value) override;
   void on_invlpg(hw::Vcpu& vcpu, Gva gva) override;
+  void on_tlb_write(hw::Vcpu& vcpu, const hw::TlbWrite& write) override;
   std::uint32_t on_io_read(hw::Vcpu& vcpu, std::uint32_t port) override;
   void on_io_write(hw::Vcpu& vcpu, std::uint32_t port, std::uint32_t value) override;
   std::uint64_t on_hypercall(hw::Vcpu& vcpu, hw::Hypercall number, std::uint64_t first, std::uint64_t second) override;
@@ -97,6 +101,7 @@ class Vm final : public hw::ExitHandler {
   std::vector<std::unique_ptr<hw::Vcpu>> vcpus_;
   DeviceBus devices_;
   std::unique_ptr<ShadowMmu> shadow_;
+  std::unique_ptr<SoftwareTlb> software_tlb_;
   std::uint64_t resident_ = 0;
   std::uint64_t swapped_ = 0;
 };

@@ -26,6 +26,7 @@ struct VmConfig {
   Backing backing;
   ShadowConfig shadow;
   hw::CpuConfig cpu;
+  std::uint32_t software_tlb = 0;  ///< entries of the hypervisor's second-level TLB for each vCPU; 0: none
 };
 
 inline constexpr int kMaxVcpus = 255;

@@ -17,9 +17,9 @@ from vmem.host_memory import BackedVm, swap_directory
 from vmem.programs import RunSummary, VmTime, accept_cpus, accept_quantum
 from vmem.sizes import Size, parse_largest, parse_size
 
-_MODES = ("native", "nested", "shadow")
+_MODES = ("native", "nested", "shadow", "software-tlb")
 _SYNCS = ("trace", "unsync", "vtlb")
-MmuMode = Literal["native", "nested", "shadow"]
+MmuMode = Literal["native", "nested", "shadow", "software-tlb"]
 ShadowSync = Literal["trace", "unsync", "vtlb"]
 Backing = Literal["4KiB", "2MiB", "1GiB", "auto"]
 
@@ -191,13 +191,16 @@ class Hypervisor:
         cpu: Cpu | str | None = None,
         sync: ShadowSync = "trace",
         shadow_pages: int = 0,
+        software_tlb: int = 0,
     ) -> Vm:
         """A new VM with a booted guest kernel.
 
         `mmu` "native" is a machine of its own without a hypervisor (its memory is taken from the host at
         once, contiguous); "nested" translates in two dimensions; "shadow" keeps tables gVA to hPA, in
         step with the guest's by `sync` (docs/design/shadow.md), of at most `shadow_pages` pages (0: one for
-        every fifty guest frames, at least 64). `backing` is the largest page the host backs
+        every fifty guest frames, at least 64); "software-tlb" has no page walker: the guest's kernel refills
+        the TLB, by way of the hypervisor, which may keep a second-level TLB of `software_tlb` entries for
+        each vCPU, a multiple of 4 (docs/design/software-tlb.md). `backing` is the largest page the host backs
         guest memory with; "auto" is 2 MiB where aligned and free. ConfigError, OutOfMemory.
         """
         if checks.text(name, "VM name") in self._vms:
@@ -214,6 +217,7 @@ class Hypervisor:
             cpu=processor._core(),
             sync=checks.one_of(sync, "sync", _SYNCS),
             shadow_pages=checks.integer(shadow_pages, "shadow_pages", 0, 2**32),
+            software_tlb=checks.integer(software_tlb, "software_tlb", 0, 2**24),
         )
         self._vms[name] = Vm(self._core, vm_id, name, size, mmu, vcpus, processor)
         return self._vms[name]

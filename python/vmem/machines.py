@@ -52,6 +52,7 @@ class Machine:
             "group": self.spec.name,
             "mmu": self.vm.mmu,
             "sync": (self.spec.sync or "trace") if self.vm.mmu == "shadow" else None,
+            "software_tlb": (self.spec.software_tlb or 0) if self.vm.mmu == "software-tlb" else None,
             "backing": self.spec.backing,
             "memory_bytes": self.vm.memory,
             "vcpus": len(self.vm.vcpus),
@@ -126,6 +127,7 @@ def create_vm(host: Hypervisor, spec: VmSpec, name: str) -> Vm:
         backing=spec.backing,
         cpu=spec.cpu,
         sync=spec.sync or "trace",
+        software_tlb=spec.software_tlb or 0,
     )
 
 

@@ -70,6 +70,8 @@ def cycles_by_cause(counters: Counters, costs: Mapping[str, int]) -> dict[str, i
             + c["faults.cow_break"] * costs["cow_break"]
             + c["faults.host_swap_in"] * costs["host_swap_in"]
             + c["exits.page_table_write"] * costs["emulated_store"]
+            + c["software_tlb_hits"] * costs["software_tlb_hit"]
+            + c["exits.tlb_write"] * costs["tlb_write"]
         ),
     }
 

@@ -118,6 +118,12 @@ def _check_vm(vm: Vm, host: Host, taken: set[str], at: Place) -> None:
         at.key("memory").reject(vm.memory, "at most 64 TiB")
     if vm.sync is not None and vm.mmu != "shadow":
         raise ConfigError(f'{at.key("sync")}: {vm.sync!r}; accepted with mmu = "shadow" only')
+    if vm.software_tlb is not None and vm.mmu != "software-tlb":
+        raise ConfigError(
+            f'{at.key("software_tlb")}: {vm.software_tlb}; accepted with mmu = "software-tlb" only'
+        )
+    if vm.software_tlb is not None and vm.software_tlb % 4:
+        at.key("software_tlb").reject(vm.software_tlb, "a multiple of 4")
     if vm.cpu is not None:
         _check_cpu(vm.cpu, at.key("cpu"))
 

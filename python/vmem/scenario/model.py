@@ -62,6 +62,9 @@ class Vm(Table, frozen=True, kw_only=True):
     count: Annotated[int, Meta(ge=1, le=10_000, description="a number of VMs from 1 to 10,000")] = 1
     mmu: Mode = "nested"
     sync: Sync | None = None
+    software_tlb: (
+        Annotated[int, Meta(ge=0, le=1 << 24, description="a number of entries from 0 to 16,777,216")] | None
+    ) = None
     backing: Page = "4KiB"
     vcpus: Annotated[int, Meta(ge=1, le=255, description="a number of vCPUs from 1 to 255")] = 1
     cpu: CpuName | None = None

@@ -33,6 +33,7 @@ const Names kNames = {"accesses",
                       "psc_hits",
                       "nested_tlb_hits",
                       "dirty_assists",
+                      "software_tlb_hits",
                       "tlb_flushes",
                       "exits.ept_violation",
                       "exits.shadow_page_fault",
@@ -51,7 +52,7 @@ const Names kNames = {"accesses",
                       "faults.cow_break",
                       "faults.dirty_trap",
                       "faults.spurious"};
-constexpr std::size_t kCount = 33;
+constexpr std::size_t kCount = 34;
 
 static_assert(std::is_trivially_copyable_v<Counters> && sizeof(Counters) == kCount * sizeof(std::uint64_t));
 

@@ -32,6 +32,8 @@ CostModel distinct() {
   model.back_page = 50021;
   model.shadow_fill = 60013;
   model.emulated_store = 70001;
+  model.software_tlb_hit = 75011;
+  model.tlb_write = 77003;
   model.cow_break = 80021;
   model.host_swap_in = 900001;
   return model;
@@ -43,6 +45,7 @@ TEST_CASE("one event of each counter costs what its parameter says, and what is 
                                                    {"walk_refs", 1009},
                                                    {"dirty_assists", 10007},
                                                    {"tlb_flushes", 20011},
+                                                   {"software_tlb_hits", 75011},
                                                    {"faults.guest_page_fault", 30011},
                                                    {"faults.backed_on_demand", 50021},
                                                    {"faults.shadow_fill", 60013},

@@ -13,7 +13,7 @@ def host() -> vmem.Hypervisor:
     return vmem.Hypervisor("1GiB")
 
 
-@pytest.fixture(params=["native", "nested", "shadow"])
+@pytest.fixture(params=["native", "nested", "shadow", "software-tlb"])
 def vm(host: vmem.Hypervisor, request: pytest.FixtureRequest) -> vmem.Vm:
     """A VM of 64 MiB and two vCPUs, in every mode; the host is checked after the test."""
     yield host.create_vm("vm", memory="64MiB", vcpus=2, mmu=request.param)

@@ -250,6 +250,10 @@ class ShadowVirtualTlb(AddressSpaces):
     mode: ClassVar = {"mmu": "shadow", "sync": "vtlb"}
 
 
+class SoftwareTlb(AddressSpaces):
+    mode: ClassVar = {"mmu": "software-tlb", "software_tlb": 64}
+
+
 def collected(machine: type[AddressSpaces]) -> type:
     """What pytest collects: a quarter of the usual number of examples, each of 40 steps."""
     case = machine.TestCase
@@ -263,3 +267,4 @@ TestNestedLargeBacking = collected(NestedLargeBacking)
 TestShadowTrace = collected(ShadowTrace)
 TestShadowUnsync = collected(ShadowUnsync)
 TestShadowVirtualTlb = collected(ShadowVirtualTlb)
+TestSoftwareTlb = collected(SoftwareTlb)

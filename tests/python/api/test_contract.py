@@ -11,7 +11,7 @@ import vmem
 from vmem import Hypervisor, Process, Vm
 
 PAGE = 4096
-MODES = ["native", "nested", "shadow"]
+MODES = ["native", "nested", "shadow", "software-tlb"]
 
 
 def pages_of(mapping: vmem.Mapping) -> np.ndarray:

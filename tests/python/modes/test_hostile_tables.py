@@ -22,6 +22,8 @@ MODES: dict[str, dict[str, Any]] = {
     "unsync": {"mmu": "shadow", "sync": "unsync"},
     "vtlb": {"mmu": "shadow", "sync": "vtlb"},
     "trace, few pages": {"mmu": "shadow", "sync": "trace", "shadow_pages": 9},
+    "software TLB": {"mmu": "software-tlb"},
+    "software TLB, second level": {"mmu": "software-tlb", "software_tlb": 64},
 }
 SECRET = b"another machine's secret"
 

@@ -28,8 +28,11 @@ MODES: dict[str, dict[str, Any]] = {
     "vtlb": {"mmu": "shadow", "sync": "vtlb"},
     "vtlb, 2 MiB backing": {"mmu": "shadow", "sync": "vtlb", "backing": "2MiB"},
     "vtlb, few pages": {"mmu": "shadow", "sync": "vtlb", "shadow_pages": 9},
+    "software TLB": {"mmu": "software-tlb"},
+    "software TLB, second level": {"mmu": "software-tlb", "software_tlb": 64},
+    "software TLB, 2 MiB backing": {"mmu": "software-tlb", "backing": "2MiB", "software_tlb": 1024},
 }
-ON_DEMAND = ("nested", "nested, NPT", "trace", "unsync", "vtlb")
+ON_DEMAND = ("nested", "nested, NPT", "trace", "unsync", "vtlb", "software TLB")
 """Modes that give a guest one machine frame, or a place in the swap, for each frame of 4 KiB it touches."""
 
 

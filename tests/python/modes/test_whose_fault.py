@@ -1,4 +1,6 @@
-"""Whose fault is it? One test for each row of the hypervisor's table of decisions (docs/design/shadow.md)."""
+"""Whose fault is it? One test for each row of the hypervisor's table of decisions (docs/design/shadow.md).
+
+The rows of the software-managed TLB are in test_software_tlb.py."""
 
 from __future__ import annotations
 
@@ -10,6 +12,11 @@ import vmem
 
 PAGE = 4096
 SYNCS = ("trace", "unsync", "vtlb")
+VIRTUAL: list[dict[str, Any]] = [
+    {"mmu": "nested"},
+    *({"mmu": "shadow", "sync": sync} for sync in SYNCS),
+    *({"mmu": "software-tlb", "software_tlb": entries} for entries in (0, 1024)),
+]
 
 
 class Bench:
@@ -102,7 +109,7 @@ def test_the_first_store_to_a_clean_page_is_the_hypervisors(sync: str) -> None:
     assert bench.access(1, 1) == {}
 
 
-@pytest.mark.parametrize("options", [{"mmu": "nested"}, *({"mmu": "shadow", "sync": sync} for sync in SYNCS)])
+@pytest.mark.parametrize("options", VIRTUAL)
 def test_a_frame_without_machine_memory_is_the_hypervisors(options: dict[str, Any]) -> None:
     bench = Bench(**options)
     resident = bench.vm.resident
@@ -186,7 +193,7 @@ def test_walks_of_a_shadow_cost_the_native_number_of_references(sync: str) -> No
 
 def test_migration_leaves_no_stale_translation() -> None:
     """A frame that moves takes its TLB entries and its shadow entries with it; its old place is clean."""
-    for options in ({"mmu": "nested"}, *({"mmu": "shadow", "sync": sync} for sync in SYNCS)):
+    for options in VIRTUAL:
         bench = Bench(**options)
         bench.process.write(bench.page(0), b"precious")
         old = int(bench.process.translate(vmem.batch([bench.page(0)])[0])[0])

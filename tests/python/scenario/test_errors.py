@@ -104,6 +104,13 @@ VALUES = [
     ),
     ("vm", "sync", '"often"', f"vm[0].sync: 'often'; accepted is {names(SYNCS)}"),
     ("vm", "sync", '"trace"', "vm[0].sync: 'trace'; accepted with mmu = \"shadow\" only"),
+    ("vm", "software_tlb", "6", 'vm[0].software_tlb: 6; accepted with mmu = "software-tlb" only'),
+    (
+        "vm",
+        "software_tlb",
+        "-4",
+        "vm[0].software_tlb: -4; accepted is a number of entries from 0 to 16,777,216",
+    ),
     ("vm", "vcpus", "0", "vm[0].vcpus: 0; accepted is a number of vCPUs from 1 to 255"),
     ("vm", "vcpus", "256", "vm[0].vcpus: 256; accepted is a number of vCPUs from 1 to 255"),
     ("vm", "vcpus", '"two"', "vm[0].vcpus: 'two'; accepted is a number of vCPUs from 1 to 255"),

@@ -53,7 +53,7 @@ def test_booting_takes_no_time() -> None:
     assert _cycles_of_boot() == 0
 
 
-@pytest.mark.parametrize("mmu", ["native", "nested", "shadow"])
+@pytest.mark.parametrize("mmu", ["native", "nested", "shadow", "software-tlb"])
 @pytest.mark.parametrize("ghz", [1.0, 3.0])
 def test_calls_take_what_their_cycles_take(mmu: str, ghz: float) -> None:
     host = vmem.Hypervisor("256MiB", ghz=ghz)
