@@ -97,7 +97,7 @@ def test_summary_schema(ran: tuple[Result, Path]) -> None:
     }
     for vm in summary["vms"]:
         assert set(vm) == {
-            *("name", "group", "mmu", "sync", "backing", "memory_bytes", "vcpus", "cpu"),
+            *("name", "group", "mmu", "sync", "software_tlb", "backing", "memory_bytes", "vcpus", "cpu"),
             *("running_ns", "waiting_ns", "runnable_ns"),
             *("references", "swapped_bytes", "resident_bytes", "guest_used_bytes", "processes"),
             *("rates", "cycles_by_cause", "counters"),

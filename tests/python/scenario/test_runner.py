@@ -182,7 +182,7 @@ def test_a_trace_that_cannot_be_mapped_is_an_error(tmp_path: Path) -> None:
 
 
 # A prime for each cost: no other sum of counters gives the same cycles.
-PRIMES = [101, 211, 307, 401, 503, 601, 701, 809, 907, 1009, 1103, 1201]
+PRIMES = [101, 211, 307, 401, 503, 601, 701, 809, 907, 1009, 1103, 1201, 1301, 1409]
 
 
 def test_causes_add_up_to_the_cycles() -> None:
@@ -190,7 +190,7 @@ def test_causes_add_up_to_the_cycles() -> None:
     for name, prime in zip(host.costs, PRIMES, strict=True):
         host.set_cost(name, prime)
     trace = vmem.Trace.open("gups")
-    for mmu in ("native", "nested"):
+    for mmu in ("native", "nested", "software-tlb"):
         vm = host.create_vm(mmu, memory="256MiB", mmu=mmu)  # type: ignore[arg-type]
         process = vm.guest.spawn("gups")
         process.load(trace)

@@ -14,7 +14,7 @@ import pytest
 
 import vmem
 
-MODES = ("native", "nested", "shadow")
+MODES = ("native", "nested", "shadow", "software-tlb")
 WORKLOADS: list[tuple[str, dict[str, Any]]] = [
     ("zipf", {"size": "16MiB", "writes": 0.3}),
     ("uniform", {"size": "16MiB", "writes": 0.3}),
