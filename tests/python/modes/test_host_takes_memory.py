@@ -17,8 +17,10 @@ MODES: list[dict[str, Any]] = [
     {"mmu": "nested"},
     {"mmu": "nested", "cpu": "zen3"},
     *({"mmu": "shadow", "sync": sync} for sync in ("trace", "unsync", "vtlb")),
+    {"mmu": "software-tlb"},
+    {"mmu": "software-tlb", "software_tlb": 64},
 ]
-each_mode = pytest.mark.parametrize("options", MODES, ids=lambda o: "-".join(o.values()))
+each_mode = pytest.mark.parametrize("options", MODES, ids=lambda o: "-".join(map(str, o.values())))
 
 
 class Bench:
