@@ -196,13 +196,13 @@ void bind_host(py::classh<PyMachine>& machine) {
           "create_vm",
           [](PyMachine& self, const std::string& name, std::uint64_t memory, int vcpus, const std::string& mmu,
              int backing, const hw::CpuConfig& cpu, const std::string& sync, std::uint64_t shadow_pages,
-             std::uint32_t software_tlb) {
-            const vmm::ShadowConfig shadow{shadow_sync(sync), shadow_pages};
+             bool direct_faults, std::uint32_t software_tlb) {
+            const vmm::ShadowConfig shadow{shadow_sync(sync), shadow_pages, direct_faults};
             return self.enter()->create_vm(
                 {name, memory, vcpus, mode(mmu), {static_cast<PageSize>(backing)}, shadow, cpu, software_tlb});
           },
           py::kw_only(), py::arg("name"), py::arg("memory"), py::arg("vcpus"), py::arg("mmu"), py::arg("backing"),
-          py::arg("cpu"), py::arg("sync"), py::arg("shadow_pages"), py::arg("software_tlb"))
+          py::arg("cpu"), py::arg("sync"), py::arg("shadow_pages"), py::arg("direct_faults"), py::arg("software_tlb"))
       .def("destroy_vm", [](PyMachine& self, std::uint16_t vm) { self.enter()->destroy_vm(vm); })
       .def("meminfo",
            [](PyMachine& self) {

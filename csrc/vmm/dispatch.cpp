@@ -21,7 +21,8 @@ Outcome inject(hw::Vcpu& vcpu) {
 
 /// A page fault of the tables that the processor walks: the guest's own, or the shadow of them.
 Outcome page_fault(Vm& vm, hw::Vcpu& vcpu, hw::Fault& fault) {
-  return vm.shadow() != nullptr ? vm.shadow()->on_page_fault(vcpu, fault) : inject(vcpu);
+  const bool exits = vm.shadow() != nullptr && !vm.shadow()->is_direct(fault);
+  return exits ? vm.shadow()->on_page_fault(vcpu, fault) : inject(vcpu);
 }
 
 /// No memory and no device there. A walker that looks for a table in it finds all ones, which is a fault of the guest.

@@ -48,6 +48,8 @@ Vm::Vm(Host& host, std::uint16_t id, const VmConfig& config)
   }
   create_vcpus();
   if (config_.mode == MmuMode::shadow) shadow_ = std::make_unique<ShadowMmu>(*this, config_.shadow);
+  if (config_.mode == MmuMode::shadow && config_.shadow.direct_faults)  // no walk may find what is no shadow root
+    for (const auto& vcpu : vcpus_) shadow_->on_cr3_write(*vcpu, 0);
   if (config_.mode == MmuMode::software_tlb) software_tlb_ = std::make_unique<SoftwareTlb>(*this, config_.software_tlb);
 }
 

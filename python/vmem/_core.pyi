@@ -184,6 +184,7 @@ class Machine:
         cpu: CpuConfig,
         sync: str,
         shadow_pages: int,
+        direct_faults: bool,
         software_tlb: int,
     ) -> int: ...
     def destroy_vm(self, vm: int, /) -> None: ...

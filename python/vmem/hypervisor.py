@@ -191,6 +191,7 @@ class Hypervisor:
         cpu: Cpu | str | None = None,
         sync: ShadowSync = "trace",
         shadow_pages: int = 0,
+        direct_faults: bool = False,
         software_tlb: int = 0,
     ) -> Vm:
         """A new VM with a booted guest kernel.
@@ -198,7 +199,8 @@ class Hypervisor:
         `mmu` "native" is a machine of its own without a hypervisor (its memory is taken from the host at
         once, contiguous); "nested" translates in two dimensions; "shadow" keeps tables gVA to hPA, in
         step with the guest's by `sync` (docs/design/shadow.md), of at most `shadow_pages` pages (0: one for
-        every fifty guest frames, at least 64); "software-tlb" has no page walker: the guest's kernel refills
+        every fifty guest frames, at least 64), and with `direct_faults` lets not-present faults that are the
+        guest's reach it without an exit; "software-tlb" has no page walker: the guest's kernel refills
         the TLB, by way of the hypervisor, which may keep a second-level TLB of `software_tlb` entries for
         each vCPU, a multiple of 4 (docs/design/software-tlb.md). `backing` is the largest page the host backs
         guest memory with; "auto" is 2 MiB where aligned and free. ConfigError, OutOfMemory.
@@ -217,6 +219,7 @@ class Hypervisor:
             cpu=processor._core(),
             sync=checks.one_of(sync, "sync", _SYNCS),
             shadow_pages=checks.integer(shadow_pages, "shadow_pages", 0, 2**32),
+            direct_faults=checks.flag(direct_faults, "direct_faults"),
             software_tlb=checks.integer(software_tlb, "software_tlb", 0, 2**24),
         )
         self._vms[name] = Vm(self._core, vm_id, name, size, mmu, vcpus, processor)

@@ -63,13 +63,22 @@ void check_rights(const Vm& vm, const ShadowPage& page, unsigned index, std::uin
     broken(vm, page, index, "maps another frame than the guest's entry names");
 }
 
+/// The fault that this entry makes goes straight to the guest.
+void check_absent(const Vm& vm, const ShadowPage& page, unsigned index) {
+  if (!page.traced || x86_64.is_present(vm.read_guest_entry(page.gfn().address() + 8ull * index)))
+    broken(vm, page, index, "lets a fault through that may not be the guest's");
+}
+
 }  // namespace
 
 void ShadowMmu::check() {
   table_.for_each([&](ShadowPage& page) {
     for (unsigned index = 0; index < paging::kEntries; ++index) {
       const std::uint64_t entry = table_.load(page.entry(index));
-      if (!x86_64.is_present(entry)) continue;
+      if (!ShadowTable::in_use(entry)) {
+        if (direct_faults_ && entry == 0) check_absent(vm_, page, index);
+        continue;
+      }
       if (page.traced) check_rights(vm_, page, index, entry);
       if (x86_64.is_leaf(entry, page.key.level)) {
         check_leaf(vm_, page, index, entry);

@@ -17,6 +17,7 @@ struct ShadowConfig {
   ShadowSync sync = ShadowSync::trace;
   std::uint64_t max_pages =
       0;  ///< shadow pages at most; 0: one for every fifty guest frames, at least 64, as KVM's default
+  bool direct_faults = false;  ///< not-present faults that are the guest's reach it without an exit; not with vtlb
 };
 
 }  // namespace vmem::vmm

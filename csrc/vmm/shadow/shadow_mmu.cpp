@@ -25,11 +25,23 @@ std::uint64_t leaf_rights(std::uint64_t guest_leaf) {
   return (guest_leaf & kLeafRights) | (writable ? x86_64.write : 0) | x86_64.present | x86_64.accessed | x86_64.dirty;
 }
 
+const ShadowConfig& checked(const Vm& vm, const ShadowConfig& config) {
+  const std::string who = "VM '" + vm.config().name + "': direct faults ";
+  if (config.direct_faults && config.sync == ShadowSync::vtlb)
+    throw ConfigError(who +
+                      "need a hypervisor that sees the guest's tables change: accepted with trace and unsync only");
+  if (config.direct_faults && vm.config().cpu.maxphyaddr > 51)
+    throw ConfigError(who + "need a reserved address bit, and cpu '" + vm.config().cpu.name +
+                      "' has none: accepted is a maxphyaddr up to 51");
+  return config;
+}
+
 }  // namespace
 
 ShadowMmu::ShadowMmu(Vm& vm, const ShadowConfig& config)
     : vm_(vm),
-      table_(vm.memory(), vm.host().reverse, vm.id()),
+      direct_faults_(checked(vm, config).direct_faults),
+      table_(vm.memory(), vm.host().reverse, vm.id(), direct_faults_ ? ShadowTable::kUnknown : 0),
       sync_(make_synchroniser(config.sync, *this)),
       reserved_(paging::reserved_bits_x86_64(vm.config().cpu.maxphyaddr, true, vm.config().cpu.one_gib_pages)),
       max_pages_(config.max_pages != 0 ? config.max_pages : std::max<std::uint64_t>(64, vm.frames() / 50)),
@@ -101,8 +113,10 @@ Outcome ShadowMmu::emulate_user_store(hw::Vcpu& vcpu, hw::Fault& fault, Gpa gpa)
   // where `gpa` lies.
   vcpu.count(ExitReason::page_table_write);
   const std::vector<ShadowPage*> shadows = table_.of_guest_table(gpa.frame());
-  for (const ShadowPage* page : shadows)
+  for (ShadowPage* page : shadows) {
     for (unsigned index = 0; index < paging::kEntries; ++index) table_.drop_entry(page->entry(index), page->key.level);
+    doubt(*page);
+  }
   must_flush();
   settle();
   fault.gpa = gpa;
@@ -155,7 +169,7 @@ ShadowPage* ShadowMmu::descend(hw::Vcpu& vcpu, ShadowPage& page, const GuestWalk
   const Hpa entry = page.entry(paging::table_index(gva.value, level));
   const ShadowKey key = child_key(vcpu, walk, gva, level - 1);
   const std::uint64_t old = table_.load(entry);
-  const bool linked = x86_64.is_present(old) && !x86_64.is_leaf(old, level);
+  const bool linked = ShadowTable::in_use(old) && !x86_64.is_leaf(old, level);
   std::uint64_t rights = level >= walk.leaf_level ? walk.at(level).entry & kLinkRights : x86_64.write | x86_64.user;
   if (level <= walk.leaf_level) rights |= ShadowTable::kSplintered;
   if (linked && table_.child(old).key == key && (old & (kLinkRights | ShadowTable::kSplintered)) == rights)
@@ -180,8 +194,8 @@ bool ShadowMmu::fill(hw::Vcpu& vcpu, const GuestWalk& walk, Gva gva, const Secon
   }
   const Hpa entry = page->entry(paging::table_index(gva.value, level));
   const std::uint64_t old = table_.load(entry);
-  was_present = x86_64.is_present(old) && x86_64.is_leaf(old, level);
-  if (x86_64.is_present(old) && !was_present) must_flush();
+  was_present = ShadowTable::in_use(old) && x86_64.is_leaf(old, level);
+  if (ShadowTable::in_use(old) && !was_present) must_flush();
   table_.set_leaf(entry, leaf_value(walk, backing, level), level);
   return true;
 }
@@ -254,8 +268,28 @@ void ShadowMmu::settle() {
 }
 
 void ShadowMmu::trace(ShadowPage& page) {
-  if (!table_.trace(page)) return;
-  const Gfn gfn = page.gfn();
+  if (page.traced) return;
+  if (table_.trace(page)) protect(page.gfn());
+  for (unsigned index = 0; direct_faults_ && index < paging::kEntries; ++index) classify(page, index);
+}
+
+void ShadowMmu::untrace(ShadowPage& page) {
+  table_.untrace(page);
+  doubt(page);
+}
+
+void ShadowMmu::classify(ShadowPage& page, unsigned index) {
+  if (!direct_faults_ || !page.traced || ShadowTable::in_use(table_.load(page.entry(index)))) return;
+  const std::uint64_t guest = vm_.read_guest_entry(page.gfn().address() + 8ull * index);
+  table_.set_unused(page.entry(index), !x86_64.is_present(guest));
+}
+
+void ShadowMmu::doubt(ShadowPage& page) {
+  for (unsigned index = 0; direct_faults_ && index < paging::kEntries; ++index)
+    if (!ShadowTable::in_use(table_.load(page.entry(index)))) table_.set_unused(page.entry(index), false);
+}
+
+void ShadowMmu::protect(Gfn gfn) {
   for (std::size_t i = 0; i < vm_.vcpu_count(); ++i) vm_.vcpu(i).forget_guest_physical(gfn);
   if (!vm_.contains(gfn)) return;
   const SecondStage::Leaf leaf = vm_.second_stage()->find(gfn);
@@ -284,11 +318,12 @@ void ShadowMmu::prefetch(ShadowPage& page, unsigned index) {
 void ShadowMmu::resynchronise_entry(ShadowPage& page, unsigned index) {
   const Hpa entry = page.entry(index);
   const std::uint64_t held = table_.load(entry);
-  if (!x86_64.is_present(held)) return;
+  if (!ShadowTable::in_use(held)) return;
   const std::uint64_t value = prefetched_value(vm_.read_guest_entry(page.gfn().address() + 8ull * index));
   if (value == held) return;
   table_.drop_entry(entry, 1);
   if (value != 0) table_.set_leaf(entry, value, 1);
+  classify(page, index);
 }
 
 void ShadowMmu::resynchronise(ShadowPage& page) {

@@ -34,6 +34,9 @@ class ShadowMmu {
   /// A store by the guest kernel to a traced table.
   void on_traced_store(Gpa gpa, const void* bytes, std::size_t size);
 
+  /// The fault is one that the processor delivers to the guest at once: page faults with P clear, where the shadow's
+  /// entry is zero only if the guest's is not present (SDM vol. 3, 25.2: page-fault error-code mask and match).
+  bool is_direct(const hw::Fault& fault) const { return direct_faults_ && (fault.error_code & hw::kPfPresent) == 0; }
   /// The guest must not write this frame unseen.
   bool is_traced(Gfn gfn) const { return table_.traced().contains(gfn); }
   /// The machine frames that back [gfn, gfn + count) are about to go: no entry maps them afterwards.
@@ -52,6 +55,10 @@ class ShadowMmu {
   ShadowTable& table() { return table_; }
   /// Write-protects the guest table of a page.
   void trace(ShadowPage& page);
+  /// Stores to the guest table of a page are not seen any more.
+  void untrace(ShadowPage& page);
+  /// Direct faults: an entry of a traced page that is not in use tells whose fault it makes.
+  void classify(ShadowPage& page, unsigned index);
   /// Makes every entry of a level-1 page agree with the guest's table, which is traced again.
   void resynchronise(ShadowPage& page);
   /// The same for one entry, which stays untraced.
@@ -67,6 +74,9 @@ class ShadowMmu {
  private:
   static std::size_t index_of(const hw::Vcpu& vcpu);
   void make_room();
+  void protect(Gfn gfn);
+  /// No unused entry of the page lets a fault through.
+  void doubt(ShadowPage& page);
   /// Every guest table that the walk read is in machine memory and the VM's own, as a processor's walk needs it.
   /// `stalls`: one had to be read from the swap. False: no frame left.
   bool provide_tables(hw::Vcpu& vcpu, const GuestWalk& walk, bool& stalls);
@@ -82,6 +92,7 @@ class ShadowMmu {
   void enter_root(hw::Vcpu& vcpu, std::uint64_t value);
 
   Vm& vm_;
+  bool direct_faults_;
   ShadowTable table_;
   std::unique_ptr<Synchroniser> sync_;
   paging::ReservedBits reserved_;

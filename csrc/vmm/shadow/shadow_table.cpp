@@ -26,6 +26,8 @@ ShadowPage* ShadowTable::create(const ShadowKey& key) {
   const auto frame = memory_.allocate(0, memory::FrameUse::table, owner_);
   if (!frame) return nullptr;
   memory_.bytes().mark_written(frame->value);
+  for (unsigned index = 0; empty_ != 0 && index < paging::kEntries; ++index)
+    write(frame->address() + 8ull * index, empty_);
   auto page = std::make_unique<ShadowPage>();
   page->key = key;
   page->table = frame->address();
@@ -45,7 +47,7 @@ ShadowPage* ShadowTable::create(const ShadowKey& key) {
 
 void ShadowTable::zap(ShadowPage& page) {
   for (unsigned index = 0; index < paging::kEntries; ++index) drop_entry(page.entry(index), page.key.level);
-  for (const Hpa parent : page.parents) write(parent, 0);
+  for (const Hpa parent : page.parents) write(parent, empty_);
   untrace(page);
   if (page.shadows_guest_table()) {
     auto& same = by_gfn_[page.key.subject];
@@ -89,7 +91,7 @@ void ShadowTable::link(Hpa entry, ShadowPage& child, std::uint64_t rights) {
 
 void ShadowTable::set_leaf(Hpa entry, std::uint64_t value, int level) {
   const std::uint64_t old = load(entry);
-  if (x86_64.is_present(old) && x86_64.is_leaf(old, level) && target(old, level) == target(value, level)) {
+  if (in_use(old) && x86_64.is_leaf(old, level) && target(old, level) == target(value, level)) {
     write(entry, value);
     return;
   }
@@ -100,8 +102,8 @@ void ShadowTable::set_leaf(Hpa entry, std::uint64_t value, int level) {
 
 bool ShadowTable::drop_entry(Hpa entry, int level) {
   const std::uint64_t old = load(entry);
-  if (!x86_64.is_present(old)) return false;
-  write(entry, 0);
+  if (!in_use(old)) return false;
+  write(entry, empty_);
   if (x86_64.is_leaf(old, level)) {
     reverse_.remove(target(old, level), entry);
     return true;

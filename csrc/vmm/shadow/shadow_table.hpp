@@ -26,8 +26,18 @@ class ShadowTable {
   /// processors.
   static constexpr std::uint64_t kSplintered = 1ull << 9;
 
-  ShadowTable(memory::MachineMemory& memory, ReverseMap& reverse, std::uint16_t owner)
-      : memory_(memory), owner_(owner), reverse_(reverse) {}
+  /// Marks an entry that maps nothing, but of which it is not known that the guest's does not either: present, with a
+  /// bit set that is reserved as no machine has so much memory. Its fault tells itself from one of an entry of zero.
+  static constexpr std::uint64_t kReserved = 1ull << 51;
+  static constexpr std::uint64_t kUnknown = kReserved | paging::x86_64.present;
+  /// The entry maps or links something.
+  static constexpr bool in_use(std::uint64_t entry) {
+    return paging::x86_64.is_present(entry) && (entry & kReserved) == 0;
+  }
+
+  /// `empty` is what an entry becomes that maps nothing any more: 0 or kUnknown.
+  ShadowTable(memory::MachineMemory& memory, ReverseMap& reverse, std::uint16_t owner, std::uint64_t empty)
+      : memory_(memory), owner_(owner), reverse_(reverse), empty_(empty) {}
   ~ShadowTable();
   ShadowTable(const ShadowTable&) = delete;
   ShadowTable& operator=(const ShadowTable&) = delete;
@@ -49,6 +59,8 @@ class ShadowTable {
   /// The entry is empty.
   void link(Hpa entry, ShadowPage& child, std::uint64_t rights);
   void set_leaf(Hpa entry, std::uint64_t value, int level);
+  /// Says of an entry that is not in use what its fault means: `absent`, that the guest's entry is not present either.
+  void set_unused(Hpa entry, bool absent) { write(entry, absent ? 0 : kUnknown); }
   /// The entry maps or links nothing afterwards. Returns whether it did.
   bool drop_entry(Hpa entry, int level);
   /// Takes write permission from every entry that maps the frame, and drops larger ones around it. Returns whether it
@@ -88,6 +100,7 @@ class ShadowTable {
   std::vector<std::uint32_t> free_slots_;
   TraceSet traced_;
   std::vector<Hfn> condemned_;
+  std::uint64_t empty_;
   std::uint64_t births_ = 0;
 };
 

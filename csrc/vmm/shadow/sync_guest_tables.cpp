@@ -24,6 +24,7 @@ void GuestTableSynchroniser::replay_store(Gfn gfn, std::uint64_t offset, std::si
     for (std::uint64_t index = offset / 8; index <= (offset + size - 1) / 8; ++index) {
       shadow_.table().drop_entry(page->entry(static_cast<unsigned>(index)), key.level);
       if (key.level == 1) shadow_.prefetch(*page, static_cast<unsigned>(index));
+      shadow_.classify(*page, static_cast<unsigned>(index));
     }
   }
 }

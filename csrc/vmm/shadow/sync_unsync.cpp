@@ -17,7 +17,7 @@ void UnsyncSynchroniser::on_store(Gfn gfn, std::uint64_t offset, std::size_t siz
   replay_store(gfn, offset, size);
   if (!only_leaves) return;
   for (ShadowPage* page : shadow_.table().of_guest_table(gfn)) {
-    shadow_.table().untrace(*page);
+    shadow_.untrace(*page);
     out_of_step_.push_back(page->key);
   }
 }
@@ -35,7 +35,7 @@ void UnsyncSynchroniser::on_invlpg(hw::Vcpu& vcpu, Gva gva) {
   ShadowPage* page = shadow_.root_of(vcpu);
   while (page != nullptr && page->key.level > 1) {
     const std::uint64_t entry = table.load(page->entry(paging::table_index(gva.value, page->key.level)));
-    if (!paging::x86_64.is_present(entry) || paging::x86_64.is_leaf(entry, page->key.level)) return;
+    if (!ShadowTable::in_use(entry) || paging::x86_64.is_leaf(entry, page->key.level)) return;
     page = &table.child(entry);
   }
   if (page == nullptr || !page->shadows_guest_table() || page->traced) return;

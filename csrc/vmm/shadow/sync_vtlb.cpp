@@ -46,7 +46,7 @@ void VtlbSynchroniser::drop_path(const ShadowPage& root, Gva gva, bool only_glob
   for (const ShadowPage* page = &root;;) {
     const Hpa at = page->entry(paging::table_index(gva.value, page->key.level));
     const std::uint64_t entry = table.load(at);
-    if (!x86_64.is_present(entry)) return;
+    if (!ShadowTable::in_use(entry)) return;
     const bool leaf = x86_64.is_leaf(entry, page->key.level);
     if (!leaf && !(entry & ShadowTable::kSplintered)) {
       page = &table.child(entry);

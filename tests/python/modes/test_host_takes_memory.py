@@ -17,6 +17,7 @@ MODES: list[dict[str, Any]] = [
     {"mmu": "nested"},
     {"mmu": "nested", "cpu": "zen3"},
     *({"mmu": "shadow", "sync": sync} for sync in ("trace", "unsync", "vtlb")),
+    *({"mmu": "shadow", "sync": sync, "direct_faults": True} for sync in ("trace", "unsync")),
     {"mmu": "software-tlb"},
     {"mmu": "software-tlb", "software_tlb": 64},
 ]

@@ -22,6 +22,8 @@ MODES: dict[str, dict[str, Any]] = {
     "unsync": {"mmu": "shadow", "sync": "unsync"},
     "vtlb": {"mmu": "shadow", "sync": "vtlb"},
     "trace, few pages": {"mmu": "shadow", "sync": "trace", "shadow_pages": 9},
+    "trace, direct faults": {"mmu": "shadow", "sync": "trace", "direct_faults": True},
+    "unsync, direct faults": {"mmu": "shadow", "sync": "unsync", "direct_faults": True},
     "software TLB": {"mmu": "software-tlb"},
     "software TLB, second level": {"mmu": "software-tlb", "software_tlb": 64},
 }

@@ -63,6 +63,61 @@ def test_not_present_in_the_guests_table_is_the_guests(sync: str) -> None:
     assert made == expected[sync] | backing
 
 
+@pytest.mark.parametrize("sync", ["trace", "unsync"])
+def test_direct_faults_not_present_in_the_guests_table_reaches_the_guest_without_an_exit(sync: str) -> None:
+    """As above, less the exit of the true fault: the others are the hypervisor's."""
+    bench = Bench(mmu="shadow", sync=sync, direct_faults=True)
+    made = bench.access(1)
+    expected = {
+        # the kernel's first touch of its frame, and its traced store
+        "trace": {"exits.shadow_page_fault": 1, "exits.page_table_write": 1, "faults.guest_page_fault": 1},
+        # an untraced table is in doubt: every fault exits, until the guest flushes
+        "unsync": {"exits.shadow_page_fault": 3, "faults.guest_page_fault": 1, "faults.shadow_fill": 1},
+    }
+    assert made == expected[sync] | {"faults.backed_on_demand": 1}
+    bench.process.access(*vmem.batch([bench.page(39)], 1))
+    bench.process.munmap(bench.area.start, 40 * PAGE)  # more than 33 pages: the guest loads CR3
+    bench.process.mmap(40 * PAGE, at=bench.area.start)
+    # In step again, whatever the way; the frame that the kernel takes is backed already.
+    assert bench.access(2) == {"exits.page_table_write": 1, "faults.guest_page_fault": 1}
+
+
+@pytest.mark.parametrize("sync", ["trace", "unsync"])
+def test_direct_faults_present_in_the_guests_table_exits(sync: str) -> None:
+    """Missing in the shadow alone, forbidden, or clean: the hypervisor has to look."""
+    bench = Bench(mmu="shadow", sync=sync, direct_faults=True)
+    bench.access(1)
+    assert bench.access(1, 1) == {"exits.shadow_page_fault": 1, "faults.dirty_trap": 1}
+    bench.process.mprotect(bench.area, "r")
+    refused = bench.process.access(*vmem.batch([bench.page(0)], 1))
+    assert (refused.segfaults, refused.exits["shadow_page_fault"]) == (1, 1)
+
+
+@pytest.mark.parametrize("pages", [1, 200])
+def test_direct_faults_save_exactly_the_exits_of_true_faults_when_tracing(pages: int) -> None:
+    made = {}
+    for direct in (False, True):
+        bench = Bench(mmu="shadow", sync="trace", direct_faults=direct)
+        summary = bench.process.access(*vmem.batch([bench.page(i) for i in range(1, pages + 1)], 1))
+        bench.host.check()
+        made[direct] = {k: v for k, v in summary.counters.items() if k.startswith(("exits.", "faults."))}
+    assert made[False]["faults.guest_page_fault"] == pages
+    saved = {k: made[False][k] - made[True][k] for k in made[True] if made[True][k] != made[False][k]}
+    assert saved == {"exits.shadow_page_fault": pages}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sync": "vtlb"}, "accepted with trace and unsync only"),
+        ({"cpu": vmem.Cpu.preset("skylake-sp").replace(maxphyaddr=52)}, "accepted is a maxphyaddr up to 51"),
+    ],
+)
+def test_direct_faults_that_cannot_be(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(vmem.ConfigError, match=message):
+        vmem.Hypervisor("64MiB").create_vm("vm", memory="16MiB", mmu="shadow", direct_faults=True, **options)
+
+
 @pytest.mark.parametrize("sync", SYNCS)
 def test_forbidden_by_the_guests_table_is_the_guests(sync: str) -> None:
     bench = shadow(sync)
