@@ -67,6 +67,8 @@ void bind_offsets(py::module_& m) {
                   })
       .def_static("chase", [](std::uint64_t size) { return PyOffsets{sim::chase_offsets(size)}; })
       .def_static("updates", [](std::uint64_t size) { return PyOffsets{sim::update_offsets(size)}; })
+      .def("burst", [](const PyOffsets& self,
+                       std::uint64_t burst) { return PyOffsets{sim::burst_offsets(self.offsets, burst)}; })
       .def_property_readonly("size", [](const PyOffsets& self) { return self.offsets->size(); })
       .def("fill", &fill, py::kw_only(), py::arg("stores"), py::arg("seed"), py::arg("base"), py::arg("first"),
            py::arg("count"));

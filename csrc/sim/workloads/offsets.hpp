@@ -45,6 +45,8 @@ SharedOffsets strided_offsets(std::uint64_t size, std::uint64_t step);
 SharedOffsets hot_cold_offsets(std::uint64_t size, std::uint64_t hot, std::uint64_t share, std::uint64_t phase);
 /// Node after node of a linked list through all of memory, in an order without any: every 64-byte node once in a round.
 SharedOffsets chase_offsets(std::uint64_t size);
+/// Every one of them `burst` words in a row, wrapping around within its page: an object that is read as a whole.
+SharedOffsets burst_offsets(SharedOffsets of, std::uint64_t burst);
 /// Words alike, each twice in a row: to be read, then written.
 SharedOffsets update_offsets(std::uint64_t size);
 

@@ -112,7 +112,21 @@ class _Mixed(Stream, frozen=True, kw_only=True):
         return int(self.writes * _ONE)
 
 
-class Zipf(_Mixed, frozen=True, kw_only=True):
+class _Drawn(_Mixed, frozen=True, kw_only=True):
+    """Places drawn at random, at each of which `burst` words are referenced in a row."""
+
+    burst: Annotated[int, Meta(ge=1, le=512, description="a number of references from 1 to 512")] = 1
+
+    def offsets(self) -> _core.Offsets:
+        drawn = self.drawn()
+        return drawn if self.burst == 1 else drawn.burst(self.burst)
+
+    def drawn(self) -> _core.Offsets:
+        """The places."""
+        raise NotImplementedError
+
+
+class Zipf(_Drawn, frozen=True, kw_only=True):
     """Pages by Zipf's law: the k-th most popular in proportion to 1 / k**skew, popular ones scattered.
 
     Beyond 262,144 pages a rank is a group of neighbouring pages, alike among themselves.
@@ -121,16 +135,16 @@ class Zipf(_Mixed, frozen=True, kw_only=True):
     kind: ClassVar[str] = "zipf"
     skew: Annotated[float, Meta(gt=0, le=8, description="an exponent above 0, at most 8")] = 0.99
 
-    def offsets(self) -> _core.Offsets:
+    def drawn(self) -> _core.Offsets:
         return _zipf(self.size, self.skew)
 
 
-class Uniform(_Mixed, frozen=True, kw_only=True):
+class Uniform(_Drawn, frozen=True, kw_only=True):
     """Every word alike."""
 
     kind: ClassVar[str] = "uniform"
 
-    def offsets(self) -> _core.Offsets:
+    def drawn(self) -> _core.Offsets:
         return _core.Offsets.uniform(self.size)
 
 
@@ -158,7 +172,7 @@ class Stride(_Mixed, frozen=True, kw_only=True):
         return _core.Offsets.strided(self.size, self.step)
 
 
-class HotCold(_Mixed, frozen=True, kw_only=True):
+class HotCold(_Drawn, frozen=True, kw_only=True):
     """A `share` of the references goes to `hot` bytes, which move after every `phase` references."""
 
     kind: ClassVar[str] = "hot-cold"
@@ -170,7 +184,7 @@ class HotCold(_Mixed, frozen=True, kw_only=True):
         super().check(at)
         _check_pages(self.hot, self.size, at.key("hot"))
 
-    def offsets(self) -> _core.Offsets:
+    def drawn(self) -> _core.Offsets:
         return _core.Offsets.hot_cold(self.size, self.hot, int(self.share * _ONE), self.phase)
 
 

@@ -181,6 +181,18 @@ def test_a_chase_meets_every_node_once_in_a_round(size: str) -> None:
     assert np.mean(steps) > len(rounds[0]) / 5
 
 
+@pytest.mark.parametrize("burst", [2, 3, 16, 512])
+@pytest.mark.parametrize("first", [0, 1, 1000])
+def test_bursts_are_places_and_the_words_after_them(burst: int, first: int) -> None:
+    places, _ = _references(_workload("zipf"))
+    offsets = _workload("zipf", burst=burst).offsets()
+    addresses, _ = offsets.fill(stores=0, seed=1, base=BASE, first=first, count=50_000)
+    positions = np.arange(first, first + 50_000)
+    begins = places[positions // burst]
+    words = (begins // 8 + positions % burst) % 512
+    assert np.array_equal(addresses, begins // 4096 * 4096 + words * 8)
+
+
 def test_hot_part_moves_with_the_phase() -> None:
     addresses, _ = _references(_workload("hot-cold", share=1.0))
     phases = (addresses - np.uint64(BASE))[:280_000].reshape(7, 40_000) // np.uint64(4096)
