@@ -58,6 +58,12 @@ py::dict host_stat(PyMachine& self) {
   return dict;
 }
 
+vmm::HostProcess& process(sim::Machine& machine, std::uint16_t id) {
+  for (const auto& process : machine.hypervisor().processes())
+    if (process->id() == id) return *process;
+  throw ConfigError("this host process has ended");
+}
+
 }  // namespace
 
 void bind_host_memory(py::classh<PyMachine>& machine) {
@@ -80,7 +86,45 @@ void bind_host_memory(py::classh<PyMachine>& machine) {
              auto entered = self.look();
              return sim::Machine::process(entered->guest(vm), process).table.root().value;
            })
-      .def("host_stat", &host_stat);
+      .def("host_stat", &host_stat)
+      .def("host_state",
+           [](PyMachine& self) { return std::string(vmm::name_of(self.look()->hypervisor().reclaim().state())); })
+      .def("is_killed", [](PyMachine& self, std::uint16_t vm) { return self.look()->guest(vm).vm->is_killed(); })
+      .def("create_process",
+           [](PyMachine& self, const std::string& name, std::uint64_t memory) {
+             return self.enter()->hypervisor().create_process(name, memory).id();
+           })
+      .def("destroy_process",
+           [](PyMachine& self, std::uint16_t id) {
+             auto entered = self.enter();
+             entered->hypervisor().destroy_process(process(*entered, id));
+           })
+      .def("process_size",
+           [](PyMachine& self, std::uint16_t id) {
+             auto entered = self.look();
+             return process(*entered, id).size();
+           })
+      .def("process_resize",
+           [](PyMachine& self, std::uint16_t id, std::uint64_t memory) {
+             auto entered = self.enter();
+             process(*entered, id).resize(memory);
+           })
+      .def("process_read",
+           [](PyMachine& self, std::uint16_t id, std::uint64_t at, std::uint64_t length) {
+             auto entered = self.look();
+             vmm::HostProcess& of = process(*entered, id);
+             if (length > of.size())
+               throw ConfigError("host process '" + of.name() + "' has " + std::to_string(of.size()) +
+                                 " bytes, asked for " + std::to_string(length));
+             std::string bytes(length, '\0');
+             of.read(at, std::as_writable_bytes(std::span(bytes)));
+             return py::bytes(bytes);
+           })
+      .def("process_write", [](PyMachine& self, std::uint16_t id, std::uint64_t at, const py::bytes& data) {
+        auto entered = self.enter();
+        const std::string bytes = data;
+        process(*entered, id).write(at, std::as_bytes(std::span(bytes)));
+      });
 }
 
 }  // namespace vmem::python

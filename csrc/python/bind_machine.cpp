@@ -187,22 +187,29 @@ py::dict vm_counters(Machine& machine, const Counters& counters) {
 }
 
 void bind_host(py::classh<PyMachine>& machine) {
-  machine
-      .def(py::init([](std::uint64_t memory, std::uint64_t swap, const std::string& swap_dir, Nanoseconds swap_read) {
-             return std::make_unique<PyMachine>(memory, vmm::SwapConfig{swap, swap_dir, swap_read});
-           }),
-           py::arg("memory"), py::kw_only(), py::arg("swap"), py::arg("swap_dir"), py::arg("swap_read_time"))
+  machine.def(py::init<std::uint64_t, const vmm::HostConfig&>(), py::arg("memory"), py::arg("config"))
       .def(
           "create_vm",
           [](PyMachine& self, const std::string& name, std::uint64_t memory, int vcpus, const std::string& mmu,
              int backing, const hw::CpuConfig& cpu, const std::string& sync, std::uint64_t shadow_pages,
-             bool direct_faults, std::uint32_t software_tlb) {
+             bool direct_faults, std::uint32_t software_tlb, std::uint64_t reservation, std::uint64_t limit,
+             std::uint32_t shares) {
             const vmm::ShadowConfig shadow{shadow_sync(sync), shadow_pages, direct_faults};
-            return self.enter()->create_vm(
-                {name, memory, vcpus, mode(mmu), {static_cast<PageSize>(backing)}, shadow, cpu, software_tlb});
+            return self.enter()->create_vm({name,
+                                            memory,
+                                            vcpus,
+                                            mode(mmu),
+                                            {static_cast<PageSize>(backing)},
+                                            shadow,
+                                            reservation,
+                                            limit,
+                                            shares,
+                                            cpu,
+                                            software_tlb});
           },
           py::kw_only(), py::arg("name"), py::arg("memory"), py::arg("vcpus"), py::arg("mmu"), py::arg("backing"),
-          py::arg("cpu"), py::arg("sync"), py::arg("shadow_pages"), py::arg("direct_faults"), py::arg("software_tlb"))
+          py::arg("cpu"), py::arg("sync"), py::arg("shadow_pages"), py::arg("direct_faults"), py::arg("software_tlb"),
+          py::arg("reservation"), py::arg("limit"), py::arg("shares"))
       .def("destroy_vm", [](PyMachine& self, std::uint16_t vm) { self.enter()->destroy_vm(vm); })
       .def("meminfo",
            [](PyMachine& self) {
@@ -212,6 +219,7 @@ void bind_host(py::classh<PyMachine>& machine) {
              dict["free"] = info.free;
              dict["used"] = info.used;
              dict["tables"] = info.tables;
+             dict["processes"] = info.processes;
              dict["committed"] = info.committed;
              dict["swap_total"] = info.swap_total;
              dict["swap_used"] = info.swap_used;
@@ -402,6 +410,7 @@ void bind_process(py::classh<PyMachine>& machine) {
 }  // namespace
 
 void bind_machine(py::module_& m) {
+  bind_host_config(m);
   py::classh<PyMachine> machine(m, "Machine");
   bind_host(machine);
   bind_vm(machine);

@@ -14,7 +14,7 @@ namespace vmem::python {
 /// thread runs Python code (progress, signal handlers), that code may look, but change nothing under the call's feet.
 class PyMachine {
  public:
-  PyMachine(std::uint64_t bytes, const vmm::SwapConfig& swap) : machine_(bytes, swap) {}
+  PyMachine(std::uint64_t bytes, const vmm::HostConfig& config) : machine_(bytes, config) {}
 
   class Entry {
    public:

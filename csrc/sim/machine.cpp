@@ -19,6 +19,13 @@ void add(ReplayResult& result, const hw::BatchResult& part) {
   result.stopped = part.stopped;
 }
 
+/// An access was not made: by a SIGSEGV, unless the whole VM is gone.
+bool refused(const Guest& guest) {
+  if (guest.vm->is_killed())
+    throw OutOfMemory("VM '" + guest.vm->config().name + "' was killed: the host had no memory left for it");
+  return false;
+}
+
 [[noreturn]] void malformed(std::size_t at) {
   throw ConfigError("runs[" + std::to_string(at) +
                     "]: a run that began with a load or fetch holds no stores, and a run is never empty");
@@ -60,6 +67,7 @@ std::uint16_t Machine::create_vm(const vmm::VmConfig& config) {
     vm.reset_counters();
     guests_[vm.id()] = {&vm, std::move(kernel)};
     time_.add(vm);
+    vm.set_booted();
   } catch (...) {
     hypervisor_.destroy_vm(vm);
     throw;
@@ -142,7 +150,7 @@ bool Machine::read(Guest& guest, hw::Vcpu& vcpu, guest::Process& process, Gva st
   for (at = start; !out.empty();) {
     const std::uint64_t part = std::min<std::uint64_t>(out.size(), kPageSize - at.offset());
     Hpa hpa;
-    if (!vcpu.access(at, AccessKind::load, hpa)) return false;
+    if (!vcpu.access(at, AccessKind::load, hpa)) return refused(guest);
     if (hpa == hw::kNoMemory) {
       std::fill_n(out.begin(), part, std::byte{0xff});
     } else {
@@ -160,7 +168,7 @@ bool Machine::write(Guest& guest, hw::Vcpu& vcpu, guest::Process& process, Gva s
   for (at = start; !bytes.empty();) {
     const std::uint64_t part = std::min<std::uint64_t>(bytes.size(), kPageSize - at.offset());
     Hpa hpa;
-    if (!vcpu.access(at, AccessKind::store, hpa)) return false;
+    if (!vcpu.access(at, AccessKind::store, hpa)) return refused(guest);
     if (hpa != hw::kNoMemory) hypervisor_.memory().bytes().write(hpa.value, bytes.first(part));
     bytes = bytes.subspan(part);
     at = at + part;
@@ -170,7 +178,8 @@ bool Machine::write(Guest& guest, hw::Vcpu& vcpu, guest::Process& process, Gva s
 
 void Machine::check() {
   hypervisor_.check();
-  for (auto& [id, guest] : guests_) guest.kernel->check();
+  for (auto& [id, guest] : guests_)
+    if (!guest.vm->is_killed()) guest.kernel->check();
 }
 
 }  // namespace vmem::sim

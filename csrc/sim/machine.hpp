@@ -28,8 +28,8 @@ struct ReplayResult {
 /// Owns everything of one simulated host. VMs are named by id.
 class Machine {
  public:
-  explicit Machine(std::uint64_t memory_bytes, const vmm::SwapConfig& swap = {})
-      : hypervisor_(memory_bytes, swap), time_(hypervisor_, costs_), scheduler_(hypervisor_, time_) {}
+  explicit Machine(std::uint64_t memory_bytes, const vmm::HostConfig& config = {})
+      : hypervisor_(memory_bytes, config), time_(hypervisor_, costs_), scheduler_(hypervisor_, time_) {}
   Machine(const Machine&) = delete;
   Machine& operator=(const Machine&) = delete;
 

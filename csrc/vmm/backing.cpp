@@ -10,6 +10,7 @@ bool back_with(Vm& vm, SecondStage::Leaf& empty, Gfn gfn, PageSize size) {
   const Gfn first{align_down(gfn.value, frames)};
   if (!vm.contains(first + (frames - 1))) return false;
   if (empty.level < leaf_level(size)) return false;  // part of it is backed already
+  if (size != PageSize::k4K && vm.resident_frames() + frames > vm.limit_frames()) return false;
   memory::MachineMemory& memory = vm.memory();
   const auto hfn = memory.allocate(9 * static_cast<int>(size), memory::FrameUse::guest, vm.id());
   if (!hfn) return false;

@@ -55,6 +55,7 @@ Outcome second_stage_fault(Vm& vm, hw::Vcpu& vcpu, hw::Fault& fault) {
     case Provided::swapped_in:
       return Outcome::stall;
     case Provided::no_memory:
+    case Provided::lost:
       return Outcome::kill;
   }
   return Outcome::kill;

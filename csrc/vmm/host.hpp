@@ -8,6 +8,8 @@
 #include "core/event_log.hpp"
 #include "memory/machine_memory.hpp"
 #include "memory/swap_file.hpp"
+#include "vmm/admission.hpp"
+#include "vmm/reclaim/reclaim_config.hpp"
 #include "vmm/shadow/reverse_map.hpp"
 #include "vmm/sharers.hpp"
 
@@ -31,6 +33,15 @@ struct HostStat {
   std::uint64_t collapsed = 0;  ///< 2 MiB pages made of small ones
 };
 
+/// What a host is switched on with, beside its memory.
+struct HostConfig {
+  SwapConfig swap;
+  ReclaimConfig reclaim;
+  AdmissionConfig admission;
+};
+
+class Reclaim;
+
 struct Host {
   Host(std::uint64_t memory_bytes, const SwapConfig& config)
       : memory(memory_bytes),
@@ -48,6 +59,7 @@ struct Host {
   HostStat stat;
   Clock clock;
   EventLog events;
+  Reclaim* reclaim = nullptr;  ///< asked for room at every exit that may need frames
 };
 
 }  // namespace vmem::vmm

@@ -29,17 +29,17 @@ SwapOut swap_out(Vm& vm, Gfn gfn, Unmap& unmap) {
   return SwapOut::done;
 }
 
-bool swap_in(Vm& vm, const SecondStage::Leaf& leaf, Gfn gfn) {
+SwapIn swap_in(Vm& vm, const SecondStage::Leaf& leaf, Gfn gfn) {
   Host& host = vm.host();
   const memory::SwapSlot slot = SecondStage::slot_of(leaf);
   const auto hfn = host.memory.allocate(0, memory::FrameUse::guest, vm.id());
-  if (!hfn) return false;
+  if (!hfn) return SwapIn::no_frame;
   if (host.swap.has_bytes(slot)) {
     std::array<std::byte, kPageSize> bytes;
     if (!host.swap.load(slot, 0, bytes)) {
       host.memory.free(*hfn);
       host.events.add("swap_read_error", vm.config().name, {{"gfn", gfn.value}, {"slot", slot.value}});
-      return false;
+      return SwapIn::disk_error;
     }
     host.memory.bytes().write(hfn->address().value, bytes);
   }
@@ -50,7 +50,7 @@ bool swap_in(Vm& vm, const SecondStage::Leaf& leaf, Gfn gfn) {
   vm.add_resident(1);
   vm.add_swapped(-1);
   ++host.stat.swapped_in;
-  return true;
+  return SwapIn::done;
 }
 
 }  // namespace vmem::vmm

@@ -22,8 +22,13 @@ enum class SwapOut : std::uint8_t {
 /// Writes the frame's bytes to a slot, if it has any, and lets the second stage hold the slot instead. The frame is
 /// free after `unmap.commit()`. Of a shared frame, only this share goes.
 SwapOut swap_out(Vm& vm, Gfn gfn, Unmap& unmap);
-/// Gives a frame that is in the swap its machine frame and its bytes again. `leaf` holds its slot. False: the machine
-/// has no frame left, or the disk does not give the bytes back, which is an event.
-bool swap_in(Vm& vm, const SecondStage::Leaf& leaf, Gfn gfn);
+enum class SwapIn : std::uint8_t {
+  done,
+  no_frame,    ///< the machine has none left
+  disk_error,  ///< the disk does not give the bytes back: an event
+};
+
+/// Gives a frame that is in the swap its machine frame and its bytes again. `leaf` holds its slot.
+SwapIn swap_in(Vm& vm, const SecondStage::Leaf& leaf, Gfn gfn);
 
 }  // namespace vmem::vmm

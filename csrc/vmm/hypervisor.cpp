@@ -7,9 +7,27 @@
 
 namespace vmem::vmm {
 
+Hypervisor::Hypervisor(std::uint64_t memory_bytes, const HostConfig& config)
+    : host_(memory_bytes, config.swap), admission_(config.admission), reclaim_(host_, vms_, config.reclaim) {
+  host_.reclaim = &reclaim_;
+  add_daemon(reclaim_);
+}
+
+HostProcess& Hypervisor::create_process(std::string name, std::uint64_t memory) {
+  auto process = std::make_unique<HostProcess>(host_, reclaim_, next_process_id_++, std::move(name));
+  process->resize(memory);
+  processes_.push_back(std::move(process));
+  return *processes_.back();
+}
+
+void Hypervisor::destroy_process(const HostProcess& process) {
+  std::erase_if(processes_, [&](const auto& held) { return held.get() == &process; });
+}
+
 Vm& Hypervisor::create_vm(const VmConfig& config) {
   if (vms_.size() >= memory::kNoOwner - 1)
     throw ConfigError("this host holds " + std::to_string(vms_.size()) + " VMs, the most it can");
+  admit(host_, vms_, config, admission_);
   const auto taken = [&](std::uint16_t id) {
     return std::any_of(vms_.begin(), vms_.end(), [&](const auto& vm) { return vm->id() == id; });
   };
@@ -29,6 +47,7 @@ MemoryInfo Hypervisor::meminfo() const {
   info.total = host_.memory.bytes().size();
   info.free = host_.memory.buddy().free_frames() << kPageShift;
   info.used = info.total - info.free;
+  info.processes = host_.memory.used(memory::FrameUse::process) << kPageShift;
   info.tables = host_.memory.used(memory::FrameUse::table) << kPageShift;
   info.swap_total = host_.swap.slots() << kPageShift;
   info.swap_used = host_.swap.used() << kPageShift;

@@ -3,10 +3,13 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "vmm/daemon.hpp"
 #include "vmm/host.hpp"
+#include "vmm/host_process.hpp"
+#include "vmm/reclaim/reclaim.hpp"
 #include "vmm/vm.hpp"
 
 namespace vmem::vmm {
@@ -17,6 +20,7 @@ struct MemoryInfo {
   std::uint64_t free = 0;
   std::uint64_t used = 0;
   std::uint64_t tables = 0;
+  std::uint64_t processes = 0;  ///< programs of the host
   std::uint64_t committed = 0;  ///< the sum of what the VMs were promised
   std::uint64_t swap_total = 0;
   std::uint64_t swap_used = 0;
@@ -25,7 +29,9 @@ struct MemoryInfo {
 
 class Hypervisor {
  public:
-  explicit Hypervisor(std::uint64_t memory_bytes, const SwapConfig& swap = {}) : host_(memory_bytes, swap) {}
+  explicit Hypervisor(std::uint64_t memory_bytes, const HostConfig& config = {});
+  Hypervisor(const Hypervisor&) = delete;
+  Hypervisor& operator=(const Hypervisor&) = delete;
 
   Host& host() { return host_; }
   memory::MachineMemory& memory() { return host_.memory; }
@@ -33,6 +39,11 @@ class Hypervisor {
   Vm& create_vm(const VmConfig& config);
   void destroy_vm(Vm& vm);
   const std::vector<std::unique_ptr<Vm>>& vms() const { return vms_; }
+  /// A program of the host with so much memory. ConfigError, OutOfMemory. The reference stays valid until destroyed.
+  HostProcess& create_process(std::string name, std::uint64_t memory);
+  void destroy_process(const HostProcess& process);
+  const std::vector<std::unique_ptr<HostProcess>>& processes() const { return processes_; }
+  const Reclaim& reclaim() const { return reclaim_; }
   MemoryInfo meminfo() const;
   /// From now on the daemon runs as time passes; it must outlive its registration.
   void add_daemon(Daemon& daemon) { daemons_.push_back(&daemon); }
@@ -44,9 +55,13 @@ class Hypervisor {
 
  private:
   Host host_;
+  AdmissionConfig admission_;
   std::vector<std::unique_ptr<Vm>> vms_;
+  Reclaim reclaim_;
+  std::vector<std::unique_ptr<HostProcess>> processes_;
   std::vector<Daemon*> daemons_;
   std::uint16_t next_id_ = 0;
+  std::uint16_t next_process_id_ = 0;
 };
 
 }  // namespace vmem::vmm

@@ -111,6 +111,14 @@ void check_tlbs(Vm& vm) {
     });
 }
 
+void check_processes(const std::vector<std::unique_ptr<HostProcess>>& processes, const memory::MachineMemory& memory) {
+  std::uint64_t held = 0;
+  for (const auto& process : processes) held += process->size() >> kPageShift;
+  if (held != memory.used(FrameUse::process))
+    throw InvariantError("host: " + std::to_string(memory.used(FrameUse::process)) +
+                         " frames counted as host processes', they hold " + std::to_string(held));
+}
+
 void check_sums(const Host& host, std::uint64_t resident) {
   std::uint64_t shared_frames = host.memory.used(FrameUse::shared);
   if (resident != host.memory.used(FrameUse::guest) + host.sharers.total())
@@ -137,6 +145,7 @@ void Hypervisor::check() {
     resident += vm->resident_frames();
   }
   check_swap(vms_, host_.swap);
+  check_processes(processes_, host_.memory);
   check_sums(host_, resident);
 }
 

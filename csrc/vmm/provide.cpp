@@ -3,6 +3,7 @@
 #include "hw/vcpu.hpp"
 #include "vmm/backing.hpp"
 #include "vmm/host_swap.hpp"
+#include "vmm/kill.hpp"
 #include "vmm/sharing.hpp"
 #include "vmm/vm.hpp"
 
@@ -10,10 +11,17 @@ namespace vmem::vmm {
 
 Provided provide(Vm& vm, hw::Vcpu& vcpu, Gfn gfn, bool store, const SecondStage::Leaf& leaf) {
   if (SecondStage::is_swapped(leaf)) {
-    if (!swap_in(vm, leaf, gfn)) return Provided::no_memory;
-    vcpu.count(FaultClass::host_swap_in);
-    vcpu.wait(vm.host().swap_read_time);
-    return Provided::swapped_in;
+    switch (swap_in(vm, leaf, gfn)) {
+      case SwapIn::done:
+        vcpu.count(FaultClass::host_swap_in);
+        vcpu.wait(vm.host().swap_read_time);
+        return Provided::swapped_in;
+      case SwapIn::no_frame:
+        return Provided::no_memory;
+      case SwapIn::disk_error:
+        kill(vm);
+        return Provided::lost;
+    }
   }
   if (!leaf.present) {
     if (!back(vm, leaf, gfn)) return Provided::no_memory;

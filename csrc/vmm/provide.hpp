@@ -21,6 +21,7 @@ enum class Provided : std::uint8_t {
   swapped_in,  ///< the vCPU has to wait for the disk
   copied,      ///< it was shared, and is the VM's own now
   no_memory,   ///< the machine has no frame left for it
+  lost,        ///< the swap did not give its bytes back: the VM cannot go on, and is killed
 };
 
 /// Repairs the second stage for an access to `gfn`, which lies in the VM. Counts the fault, and the wait, on `vcpu`.

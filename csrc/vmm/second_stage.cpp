@@ -1,5 +1,7 @@
 #include "vmm/second_stage.hpp"
 
+#include <algorithm>
+
 #include "core/error.hpp"
 
 namespace vmem::vmm {
@@ -79,6 +81,19 @@ bool SecondStage::map(Leaf leaf, Gfn gfn, Hfn hfn, PageSize size, Rights rights)
   }
   set(leaf, leaf_entry(hfn, size, rights));
   return true;
+}
+
+std::optional<Gfn> SecondStage::next_resident(Hpa table, int level, Gfn first, Gfn from) const {
+  const int shift = 9 * (level - 1);
+  for (std::uint64_t index = from > first ? (from.value - first.value) >> shift : 0; index < paging::kEntries;
+       ++index) {
+    const auto entry = memory_.bytes().load<std::uint64_t>(table.value + 8 * index);
+    if (!format().is_present(entry)) continue;
+    const Gfn gfn = first + (index << shift);
+    if (format().is_leaf(entry, level)) return std::max(gfn, from);
+    if (const auto found = next_resident(Hpa{entry & format().address}, level - 1, gfn, from)) return found;
+  }
+  return std::nullopt;
 }
 
 void SecondStage::replace_table(Gfn first, Hfn head) {

@@ -57,6 +57,9 @@ class SecondStage {
   /// Replaces a leaf's entry in place.
   void set(const Leaf& leaf, std::uint64_t entry);
   std::uint64_t with_rights(std::uint64_t entry, paging::Rights rights) const;
+  /// The first guest frame from `from` on that is mapped.
+  std::optional<Gfn> next_resident(Gfn from) const { return next_resident(root_, levels_, Gfn{0}, from); }
+  std::uint64_t without_accessed(std::uint64_t entry) const { return entry & ~format().accessed; }
   bool accessed(std::uint64_t entry) const { return (entry & format().accessed) != 0; }
   /// Cuts a large leaf into 512 of the next smaller size, same rights, same A and D. False: no frame for the table.
   bool split(const Leaf& leaf);
@@ -81,6 +84,7 @@ class SecondStage {
   std::uint64_t leaf_entry(Hfn hfn, PageSize size, paging::Rights rights) const;
   std::uint64_t table_entry(Hpa table) const;
   std::optional<Hpa> new_table();
+  std::optional<Gfn> next_resident(Hpa table, int level, Gfn first, Gfn from) const;
   void free_tables(Hpa table, int level);
   /// Calls `use(gfn, leaf)` for every entry that is not zero and points to no table.
   template <class Use>

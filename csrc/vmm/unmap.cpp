@@ -55,6 +55,21 @@ void Unmap::protect(Gfn gfn) {
   stale_ = true;
 }
 
+bool Unmap::age(Gfn gfn) {
+  SecondStage& stage = *vm_.second_stage();
+  const SecondStage::Leaf leaf = stage.find(gfn);
+  if (vm_.shadow() != nullptr) {
+    const Hfn hfn = stage.target(leaf, gfn);
+    if (!vm_.shadow()->maps(hfn)) return false;
+    vm_.shadow()->forget_large(hfn);
+  } else {
+    if (!stage.accessed(leaf.entry)) return false;
+    stage.set(leaf, stage.without_accessed(leaf.entry));
+  }
+  stale_ = true;
+  return true;
+}
+
 void Unmap::commit() {
   if (!stale_) return;
   stale_ = false;

@@ -29,6 +29,9 @@ class Unmap {
   bool split(Gfn gfn, PageSize size);
   /// Withdraws the right to store to `gfn`, which a page of 4 KiB backs.
   void protect(Gfn gfn);
+  /// Forgets that the page that backs `gfn`, or the part of it that begins there, was accessed. Returns whether it had
+  /// been since the last time. Hardware that walks the second stage sets a bit there; a shadow has to map it again.
+  bool age(Gfn gfn);
   /// Flushes, then frees the machine frames.
   void commit();
 

@@ -7,7 +7,7 @@
 #include "hw/walker.hpp"
 #include "vmm/dispatch.hpp"
 #include "vmm/guest_walk.hpp"
-#include "vmm/provide.hpp"
+#include "vmm/reclaim/reclaim.hpp"
 #include "vmm/shadow/shadow_mmu.hpp"
 #include "vmm/software_tlb/software_tlb.hpp"
 #include "vmm/unmap.hpp"
@@ -24,6 +24,14 @@ const VmConfig& checked(const VmConfig& config, const memory::MachineMemory& mem
     throw ConfigError(who + "memory of " + std::to_string(config.memory) + " bytes: accepted is up to 16 TiB");
   if (config.vcpus < 1 || config.vcpus > kMaxVcpus)
     throw ConfigError(who + std::to_string(config.vcpus) + " vCPUs: accepted is 1 to " + std::to_string(kMaxVcpus));
+  if (config.reservation > config.memory || (config.limit != 0 && config.reservation > config.limit))
+    throw ConfigError(who + "a reservation of " + std::to_string(config.reservation) +
+                      " bytes: accepted is up to its memory and its limit");
+  if (config.limit != 0 && config.limit < kLeastLimit)
+    throw ConfigError(who + "a limit of " + std::to_string(config.limit) + " bytes: accepted is " +
+                      std::to_string(kLeastLimit) + " or more, or 0 for none");
+  if (config.shares == 0 || config.shares > kMostShares)
+    throw ConfigError(who + std::to_string(config.shares) + " shares: accepted is 1 to " + std::to_string(kMostShares));
   if (config.mode == MmuMode::native && config.memory > memory.bytes().size())
     throw ConfigError(who + "a native machine of " + std::to_string(config.memory) +
                       " bytes does not fit into the host's " + std::to_string(memory.bytes().size()) +
@@ -152,31 +160,55 @@ void Vm::flush_processors() {
   if (software_tlb_ != nullptr) software_tlb_->flush();
 }
 
-hw::Outcome Vm::on_fault(hw::Vcpu& vcpu, hw::Fault& fault) { return dispatch(*this, vcpu, fault); }
+hw::Outcome Vm::on_fault(hw::Vcpu& vcpu, hw::Fault& fault) {
+  if (is_killed_) return hw::Outcome::kill;
+  host_.reclaim->before_exit(*this);
+  const hw::Outcome outcome = dispatch(*this, vcpu, fault);
+  if (outcome != hw::Outcome::kill || is_native()) return outcome;
+  return !is_killed_ && host_.reclaim->last_resort(*this) ? hw::Outcome::retry : hw::Outcome::kill;
+}
 
 std::byte* Vm::on_guest_physical(hw::Vcpu& vcpu, Gpa gpa, bool store) {
   const Gfn gfn = gpa.frame();
   if (!contains(gfn) || (store && shadow_ != nullptr && shadow_->is_traced(gfn))) return nullptr;
-  const Provided provided = is_native() ? Provided::nothing_missing : provide(*this, vcpu, gfn, store);
-  if (provided != Provided::nothing_missing)
-    // The kernel's own mapping is shadowed, or refilled by the hypervisor, as well.
-    vcpu.count(shadow_ != nullptr ? ExitReason::shadow_page_fault : ExitReason::tlb_refill);
-  if (provided == Provided::no_memory)
+  if (!is_native() && !provide_to_kernel(vcpu, gfn, store))
     throw OutOfMemory("the guest kernel touched guest-physical " + hex(gpa.value) +
                       " and the host has no memory left for it");
   return host_.memory.bytes().data() + align_down(machine_address(gpa).value, kPageSize);
 }
 
+Provided Vm::provide_at_last(hw::Vcpu& vcpu, Gfn gfn, bool store) {
+  for (;;) {
+    if (is_killed_) return Provided::lost;
+    host_.reclaim->before_exit(*this);
+    const Provided provided = provide(*this, vcpu, gfn, store);
+    if (provided != Provided::no_memory) return provided;
+    host_.reclaim->last_resort(*this);
+  }
+}
+
+bool Vm::provide_to_kernel(hw::Vcpu& vcpu, Gfn gfn, bool store) {
+  const Provided provided = provide_at_last(vcpu, gfn, store);
+  if (provided != Provided::nothing_missing)
+    // The kernel's own mapping is shadowed, or refilled by the hypervisor, as well.
+    vcpu.count(shadow_ != nullptr ? ExitReason::shadow_page_fault : ExitReason::tlb_refill);
+  return provided != Provided::lost;
+}
+
 void Vm::on_emulated_store(hw::Vcpu& vcpu, Gpa gpa, const void* bytes, std::size_t size) {
   if (shadow_ == nullptr || !contains(gpa.frame())) return;  // no memory there: the store goes nowhere
   vcpu.count(ExitReason::page_table_write);
-  if (provide(*this, vcpu, gpa.frame(), true) != Provided::no_memory) shadow_->on_traced_store(gpa, bytes, size);
+  if (provide_at_last(vcpu, gpa.frame(), true) != Provided::lost) shadow_->on_traced_store(gpa, bytes, size);
 }
 
 Hpa Vm::emulated_address(Gpa gpa) { return machine_address(gpa); }
 
 void Vm::on_cr3_write(hw::Vcpu& vcpu, std::uint64_t value) {
-  if (shadow_ != nullptr) shadow_->on_cr3_write(vcpu, value);
+  if (is_killed_) return;
+  if (shadow_ != nullptr) {
+    host_.reclaim->before_exit(*this);
+    shadow_->on_cr3_write(vcpu, value);
+  }
   if (software_tlb_ != nullptr) software_tlb_->on_cr3_write(vcpu, value);
 }
 

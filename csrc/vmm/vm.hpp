@@ -12,11 +12,13 @@
 #include "hw/vcpu.hpp"
 #include "vmm/device_bus.hpp"
 #include "vmm/host.hpp"
+#include "vmm/provide.hpp"
 #include "vmm/second_stage.hpp"
 #include "vmm/vm_config.hpp"
 
 namespace vmem::vmm {
 
+class ReclaimSource;
 class ShadowMmu;
 class SoftwareTlb;
 
@@ -57,6 +59,18 @@ class Vm final : public hw::ExitHandler {
 
   std::uint64_t resident_frames() const { return resident_; }
   void add_resident(std::int64_t frames) { resident_ += static_cast<std::uint64_t>(frames); }
+  /// What the host never reclaims from it, and what it may hold at most.
+  std::uint64_t reserved_frames() const { return config_.reservation >> kPageShift; }
+  std::uint64_t limit_frames() const { return config_.limit != 0 ? config_.limit >> kPageShift : kNoLimit; }
+  /// What makes the guest give memory back by itself, if it has such a thing; it must outlive its registration.
+  ReclaimSource* reclaim_source() const { return reclaim_source_; }
+  void set_reclaim_source(ReclaimSource* source) { reclaim_source_ = source; }
+  /// Its kernel runs: from now on it is not given up for the lack of memory before others are.
+  bool is_booted() const { return is_booted_; }
+  void set_booted() { is_booted_ = true; }
+  /// The host had no memory left for it (vmm/kill.hpp).
+  bool is_killed() const { return is_killed_; }
+  void set_killed() { is_killed_ = true; }
   /// Frames that lie in the host's swap.
   std::uint64_t swapped_frames() const { return swapped_; }
   void add_swapped(std::int64_t frames) { swapped_ += static_cast<std::uint64_t>(frames); }
@@ -91,7 +105,12 @@ class Vm final : public hw::ExitHandler {
   void on_interrupt(hw::Vcpu& vcpu) override;
 
  private:
+  static constexpr std::uint64_t kNoLimit = 1ull << 62;
   void create_vcpus();
+  /// With the last resort, if it must be: never `no_memory`.
+  Provided provide_at_last(hw::Vcpu& vcpu, Gfn gfn, bool store);
+  /// False: the VM cannot go on.
+  bool provide_to_kernel(hw::Vcpu& vcpu, Gfn gfn, bool store);
 
   Host& host_;
   std::uint16_t id_;
@@ -104,6 +123,9 @@ class Vm final : public hw::ExitHandler {
   std::unique_ptr<SoftwareTlb> software_tlb_;
   std::uint64_t resident_ = 0;
   std::uint64_t swapped_ = 0;
+  ReclaimSource* reclaim_source_ = nullptr;
+  bool is_booted_ = false;
+  bool is_killed_ = false;
 };
 
 }  // namespace vmem::vmm

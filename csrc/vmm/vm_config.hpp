@@ -25,10 +25,15 @@ struct VmConfig {
   MmuMode mode = MmuMode::nested;
   Backing backing;
   ShadowConfig shadow;
+  std::uint64_t reservation = 0;  ///< bytes that the host never reclaims
+  std::uint64_t limit = 0;        ///< bytes of machine memory at most, if there is a swap for the rest; 0: none
+  std::uint32_t shares = 1000;    ///< its weight when memory is reclaimed
   hw::CpuConfig cpu;
   std::uint32_t software_tlb = 0;  ///< entries of the hypervisor's second-level TLB for each vCPU; 0: none
 };
 
+inline constexpr std::uint64_t kLeastLimit = 1ull << 20;
+inline constexpr std::uint32_t kMostShares = 1'000'000;
 inline constexpr int kMaxVcpus = 255;
 
 }  // namespace vmem::vmm

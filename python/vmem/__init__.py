@@ -7,7 +7,9 @@ from vmem.cpu import Cpu, Psc, Tlb
 from vmem.errors import ConfigError, InvariantError, OutOfMemory, SegmentationFault, TraceError, VmemError
 from vmem.events import Event
 from vmem.guest import UNMAPPED, Guest, Mapping, Process, batch
+from vmem.host_process import HostProcess
 from vmem.hypervisor import Hypervisor, Vcpu, Vm
+from vmem.reclaim import HostReclaim
 from vmem.silicon import Mmu, PhysicalMemory
 from vmem.summary import Summary
 
@@ -21,6 +23,8 @@ __all__ = [
     "Cpu",
     "Event",
     "Guest",
+    "HostProcess",
+    "HostReclaim",
     "Hypervisor",
     "InvariantError",
     "Mapping",

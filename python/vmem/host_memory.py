@@ -33,6 +33,11 @@ class BackedVm:
         """Bytes of this VM that lie in the host's swap."""
         return self._core.swapped(self._id)
 
+    @property
+    def is_killed(self) -> bool:
+        """The host had no memory left and gave this VM up (event `host_out_of_memory`)."""
+        return self._core.is_killed(self._id)
+
     def swap_out(self, address: int) -> bool:
         """Writes the guest frame at a guest-physical address to the host's swap and frees its machine frame.
 

@@ -14,10 +14,13 @@ from vmem.errors import ConfigError
 from vmem.events import Event
 from vmem.guest import Guest, Progress
 from vmem.host_memory import BackedVm, swap_directory
+from vmem.host_process import HostProcess
 from vmem.programs import RunSummary, VmTime, accept_cpus, accept_quantum
+from vmem.reclaim import HostReclaim
 from vmem.sizes import Size, parse_largest, parse_size
 
 _MODES = ("native", "nested", "shadow", "software-tlb")
+_RECLAIM = HostReclaim()
 _SYNCS = ("trace", "unsync", "vtlb")
 MmuMode = Literal["native", "nested", "shadow", "software-tlb"]
 ShadowSync = Literal["trace", "unsync", "vtlb"]
@@ -103,6 +106,8 @@ class Hypervisor:
     `swap` is what the host may swap out of its guests' memory, to a file in `swap_dir` (None: the system's
     directory for temporary files) that nobody else can open and that is gone afterwards; it takes of the disk
     only what guests have written. A vCPU waits `swap_read_time` for a page to come back.
+    `reclaim` says when and what it takes from its VMs. `admission` "esx" refuses a VM unless its reservation
+    and `vm_overhead` fit into RAM beside the others', and the rest of its memory into the swap.
     `cpu` is the default processor of VMs: a preset's name or a `vmem.Cpu`. `ghz` is the frequency by which
     cycles become time. vCPUs that run programs share `cpus` physical CPUs (None: each has its own) in turns
     of a `quantum`. Not for use from two threads at once (ConfigError).
@@ -115,6 +120,9 @@ class Hypervisor:
         swap: Size = 0,
         swap_dir: str | os.PathLike[str] | None = None,
         swap_read_time: Duration = "100us",
+        reclaim: HostReclaim = _RECLAIM,
+        admission: Literal["none", "esx"] = "none",
+        vm_overhead: Size = "32MiB",
         cpu: Cpu | str = "skylake-sp",
         ghz: float = 3.0,
         cpus: int | None = None,
@@ -123,12 +131,20 @@ class Hypervisor:
     ) -> None:
         self.cpu = resolve_cpu(cpu)
         self.seed = checks.integer(seed, "seed", 0, checks.WORD - 1)
-        self._core = _core.Machine(
-            parse_size(memory, "host memory"),
+        enter, leave = reclaim.thousandths()
+        config = _core.HostConfig(
             swap=parse_size(swap, "host swap"),
             swap_dir=swap_directory(swap_dir),
             swap_read_time=parse_duration(swap_read_time, "swap_read_time"),
+            enter=enter,
+            leave=leave,
+            victims=reclaim.accepted_victims(),
+            period=reclaim.accepted_period(),
+            seed=self.seed,
+            admission=checks.one_of(admission, "admission", ("none", "esx")),
+            overhead=parse_size(vm_overhead, "vm_overhead"),
         )
+        self._core = _core.Machine(parse_size(memory, "host memory"), config)
         self._core.set_frequency(_khz(ghz))
         self._core.set_cpus(accept_cpus(cpus))
         self._core.set_quantum(accept_quantum(quantum))
@@ -193,6 +209,9 @@ class Hypervisor:
         shadow_pages: int = 0,
         direct_faults: bool = False,
         software_tlb: int = 0,
+        reservation: Size = 0,
+        limit: Size | None = None,
+        shares: int = 1000,
     ) -> Vm:
         """A new VM with a booted guest kernel.
 
@@ -203,7 +222,9 @@ class Hypervisor:
         guest's reach it without an exit; "software-tlb" has no page walker: the guest's kernel refills
         the TLB, by way of the hypervisor, which may keep a second-level TLB of `software_tlb` entries for
         each vCPU, a multiple of 4 (docs/design/software-tlb.md). `backing` is the largest page the host backs
-        guest memory with; "auto" is 2 MiB where aligned and free. ConfigError, OutOfMemory.
+        guest memory with; "auto" is 2 MiB where aligned and free. The host never reclaims the VM's
+        `reservation`, gives it no more machine memory than its `limit` while its swap takes the rest, and
+        reclaims first from VMs that hold the most for their `shares`. ConfigError, OutOfMemory.
         """
         if checks.text(name, "VM name") in self._vms:
             raise ConfigError(f"VM name: {name!r} is taken; this host has {', '.join(self._vms)}")
@@ -221,6 +242,9 @@ class Hypervisor:
             shadow_pages=checks.integer(shadow_pages, "shadow_pages", 0, 2**32),
             direct_faults=checks.flag(direct_faults, "direct_faults"),
             software_tlb=checks.integer(software_tlb, "software_tlb", 0, 2**24),
+            reservation=parse_size(reservation, f"reservation of VM {name!r}"),
+            limit=0 if limit is None else parse_size(limit, f"limit of VM {name!r}"),
+            shares=checks.integer(shares, f"shares of VM {name!r}", 1, 1_000_000),
         )
         self._vms[name] = Vm(self._core, vm_id, name, size, mmu, vcpus, processor)
         return self._vms[name]
@@ -232,8 +256,22 @@ class Hypervisor:
         self._core.destroy_vm(vm._id)
         del self._vms[vm.name]
 
+    def create_process(self, name: str, memory: Size = 0) -> HostProcess:
+        """A program of the host itself, with so much machine memory, taken from VMs if it must be.
+
+        ConfigError, OutOfMemory.
+        """
+        size = parse_size(memory, f"memory of host process {name!r}")
+        process_id = self._core.create_process(checks.text(name, "name of a host process"), size)
+        return HostProcess(self._core, process_id, name)
+
+    @property
+    def state(self) -> str:
+        """How short of memory the host was when it last looked: high, soft, hard or low."""
+        return self._core.host_state()
+
     def meminfo(self) -> dict[str, int]:
-        """Bytes: `total free used tables committed swap_total swap_used shared` and `resident.<vm>`.
+        """Bytes: `total free used tables processes committed swap_total swap_used shared`, `resident.<vm>`.
 
         `shared` is guest memory that is backed by frames which other guest memory shares.
         """

@@ -79,7 +79,7 @@ Outcome ShadowMmu::on_page_fault(hw::Vcpu& vcpu, hw::Fault& fault) {
   }
   const bool was_clean = mark_guest_tables(vm_, walk, fault.access);
   const Provided provided = provide(vm_, vcpu, gfn, fault.access == AccessKind::store);
-  if (provided == Provided::no_memory) return Outcome::kill;
+  if (provided == Provided::no_memory || provided == Provided::lost) return Outcome::kill;
   stalls |= provided == Provided::swapped_in;
   if (fault.access == AccessKind::store && is_traced(gfn)) return emulate_user_store(vcpu, fault, walk.gpa);
   const SecondStage::Leaf backing = vm_.second_stage()->find(gfn);
@@ -102,7 +102,7 @@ bool ShadowMmu::provide_tables(hw::Vcpu& vcpu, const GuestWalk& walk, bool& stal
     const Gfn table = walk.table(level);
     if (!vm_.contains(table)) continue;
     const Provided provided = provide(vm_, vcpu, table, true);
-    if (provided == Provided::no_memory) return false;
+    if (provided == Provided::no_memory || provided == Provided::lost) return false;
     stalls |= provided == Provided::swapped_in;
   }
   return true;
@@ -253,6 +253,15 @@ void ShadowMmu::forget_frames(Gfn gfn, Hfn hfn, std::uint64_t count) {
 
 void ShadowMmu::forget_large(Hfn head) {
   if (table_.drop_mappings(head, 1)) must_flush();
+}
+
+void ShadowMmu::give_up_pages() {
+  for (ShadowPage* root : roots_)
+    for (unsigned index = 0; root != nullptr && index < paging::kEntries; ++index)
+      table_.drop_entry(root->entry(index), root->key.level);
+  table_.reclaim(table_.size());
+  must_flush();
+  settle();
 }
 
 void ShadowMmu::withdraw_write(Hfn hfn) {

@@ -43,6 +43,10 @@ class ShadowMmu {
   void forget_frames(Gfn gfn, Hfn hfn, std::uint64_t count);
   /// The large page that begins at this machine frame is cut: no shadow entry maps it whole afterwards.
   void forget_large(Hfn head);
+  /// Some shadow entry maps the 4 KiB page, or the large page that begins with it.
+  bool maps(Hfn hfn) const { return table_.maps(hfn); }
+  /// Frees every shadow page but those that vCPUs have in CR3, which map nothing afterwards.
+  void give_up_pages();
   /// No shadow entry lets the guest store to this machine frame afterwards.
   void withdraw_write(Hfn hfn);
   /// Invalidates every vCPU's TLBs and frees what was condemned, if anything was.

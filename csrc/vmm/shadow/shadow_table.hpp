@@ -66,7 +66,7 @@ class ShadowTable {
   /// Takes write permission from every entry that maps the frame, and drops larger ones around it. Returns whether it
   /// changed any.
   bool withdraw_write(Hfn hfn);
-  /// Some entry of this VM maps the frame as a 4 KiB page.
+  /// Some entry of this VM maps the frame, or a page that begins with it.
   bool maps(Hfn hfn) const { return !entries_of(hfn).empty(); }
   /// Drops every entry that maps any of `count` frames from `hfn`, or a larger page around them. Returns whether there
   /// were any.

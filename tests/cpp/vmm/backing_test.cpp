@@ -149,8 +149,10 @@ TEST_CASE("an access that finds the machine full stops its batch, and the host s
   hypervisor.check();
   const Counters counters = vm.counters();
   CHECK(counters.accesses == result.done);
-  Hpa at;  // what is backed stays usable
-  CHECK(vm.vcpu(0).access(Gva{addresses[0]}, AccessKind::store, at));
+  CHECK(vm.is_killed());  // the last resort, and there is nobody else
+  CHECK(vm.resident_frames() == 0);
+  Hpa at;
+  CHECK_FALSE(vm.vcpu(0).access(Gva{addresses[0]}, AccessKind::store, at));
 }
 
 }  // namespace

@@ -249,7 +249,7 @@ def test_a_host_without_memory_says_so_and_stays_whole() -> None:
     with pytest.raises(vmem.OutOfMemory):
         process.write(heap.start, b"x" * heap.length)
     host.check()
-    assert host.meminfo()["free"] < 1 << 20
+    assert vm.is_killed
     host.destroy_vm(vm)
     small = host.create_vm("small", memory="32MiB").guest.spawn("app")
     room = small.mmap("16MiB")
