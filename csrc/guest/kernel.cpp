@@ -25,6 +25,7 @@ Kernel::Kernel(std::vector<hw::Vcpu*> vcpus, std::uint64_t bytes, int levels)
   set<&BootInfo::page_array>(boot, BootInfo::kAt, kPageArray.value);
   Buddy::initialise(boot, Gfn{first}, Gfn{frames_});
   for (hw::Vcpu* vcpu : vcpus_) vcpu->install(*this);
+  devices_ = std::make_unique<Devices>(boot, interrupts_);
 }
 
 Process& Kernel::spawn(hw::Vcpu& vcpu, const std::string& name) {
@@ -79,8 +80,12 @@ void Kernel::shoot_down(hw::Vcpu& vcpu, Process& process, std::uint64_t start, s
   }
 }
 
-void Kernel::on_interrupt(hw::Vcpu&, hw::Vector vector) {
-  if (vector == hw::kTimerVector) timers_.run_due();
+void Kernel::on_interrupt(hw::Vcpu& vcpu, hw::Vector vector) {
+  if (vector == hw::kTimerVector) {
+    timers_.run_due();
+  } else {
+    interrupts_.deliver(vcpu, vector);
+  }
 }
 
 std::uint64_t Kernel::managed_frames() { return get<&Zone::managed>(*vcpus_.front(), Zone::kAt); }

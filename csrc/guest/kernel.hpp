@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "core/event_log.hpp"
+#include "guest/devices.hpp"
+#include "guest/interrupt_table.hpp"
 #include "guest/process.hpp"
 #include "guest/timers.hpp"
 #include "hw/handlers.hpp"
@@ -66,6 +68,7 @@ class Kernel final : public hw::TrapHandler {
   const VmStat& vmstat() const { return vmstat_; }
   /// On the vCPU that the kernel was booted on.
   Timers& timers() { return timers_; }
+  Devices& devices() { return *devices_; }
   /// What the kernel has logged, at the time that its vCPUs show.
   Events& events() { return events_; }
   std::uint64_t frames() const { return frames_; }
@@ -104,6 +107,8 @@ class Kernel final : public hw::TrapHandler {
   int next_id_ = 1;
   VmStat vmstat_;
   Timers timers_;
+  InterruptTable interrupts_;
+  std::unique_ptr<Devices> devices_;
   Events events_;
 };
 

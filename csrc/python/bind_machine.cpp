@@ -193,23 +193,25 @@ void bind_host(py::classh<PyMachine>& machine) {
           [](PyMachine& self, const std::string& name, std::uint64_t memory, int vcpus, const std::string& mmu,
              int backing, const hw::CpuConfig& cpu, const std::string& sync, std::uint64_t shadow_pages,
              bool direct_faults, std::uint32_t software_tlb, std::uint64_t reservation, std::uint64_t limit,
-             std::uint32_t shares) {
-            const vmm::ShadowConfig shadow{shadow_sync(sync), shadow_pages, direct_faults};
-            return self.enter()->create_vm({name,
-                                            memory,
-                                            vcpus,
-                                            mode(mmu),
-                                            {static_cast<PageSize>(backing)},
-                                            shadow,
-                                            reservation,
-                                            limit,
-                                            shares,
-                                            cpu,
-                                            software_tlb});
+             std::uint32_t shares, std::uint64_t disk) {
+            vmm::VmConfig config;
+            config.name = name;
+            config.memory = memory;
+            config.vcpus = vcpus;
+            config.mode = mode(mmu);
+            config.backing = {static_cast<PageSize>(backing)};
+            config.shadow = {shadow_sync(sync), shadow_pages, direct_faults};
+            config.reservation = reservation;
+            config.limit = limit;
+            config.shares = shares;
+            config.cpu = cpu;
+            config.software_tlb = software_tlb;
+            config.disk = {disk};
+            return self.enter()->create_vm(config);
           },
           py::kw_only(), py::arg("name"), py::arg("memory"), py::arg("vcpus"), py::arg("mmu"), py::arg("backing"),
           py::arg("cpu"), py::arg("sync"), py::arg("shadow_pages"), py::arg("direct_faults"), py::arg("software_tlb"),
-          py::arg("reservation"), py::arg("limit"), py::arg("shares"))
+          py::arg("reservation"), py::arg("limit"), py::arg("shares"), py::arg("disk"))
       .def("destroy_vm", [](PyMachine& self, std::uint16_t vm) { self.enter()->destroy_vm(vm); })
       .def("meminfo",
            [](PyMachine& self) {
@@ -415,6 +417,7 @@ void bind_machine(py::module_& m) {
   bind_host(machine);
   bind_vm(machine);
   bind_process(machine);
+  bind_devices(machine);
   bind_time(machine);
   bind_programs(m, machine);
   bind_host_memory(machine);

@@ -26,6 +26,11 @@ class DeviceBus {
   void write(hw::Vcpu& vcpu, std::uint32_t port, std::uint32_t value) {
     if (Device* device = at(port)) device->write(vcpu, port % kWindow, value);
   }
+  void before_interrupt(hw::Vcpu& vcpu) {
+    for (const auto& device : devices_) device->before_interrupt(vcpu);
+  }
+  /// The window that the next device will get.
+  std::uint32_t next_window() const { return static_cast<std::uint32_t>(devices_.size()); }
   void reset() {
     for (const auto& device : devices_) device->reset();
   }

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "core/error.hpp"
+#include "vmm/attach_devices.hpp"
 
 namespace vmem::vmm {
 
@@ -33,7 +34,9 @@ Vm& Hypervisor::create_vm(const VmConfig& config) {
   };
   while (next_id_ == memory::kNoOwner || taken(next_id_))
     next_id_ = next_id_ == memory::kNoOwner ? std::uint16_t{0} : static_cast<std::uint16_t>(next_id_ + 1);
-  vms_.push_back(std::make_unique<Vm>(host_, next_id_, config));
+  auto vm = std::make_unique<Vm>(host_, next_id_, config);
+  attach_devices(*vm);
+  vms_.push_back(std::move(vm));
   ++next_id_;
   return *vms_.back();
 }

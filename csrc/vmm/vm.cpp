@@ -234,6 +234,7 @@ std::uint64_t Vm::on_hypercall(hw::Vcpu& vcpu, hw::Hypercall number, std::uint64
 
 void Vm::on_interrupt(hw::Vcpu& vcpu) {
   if (!is_native()) vcpu.count(ExitReason::interrupt);
+  devices_.before_interrupt(vcpu);
 }
 
 void Vm::on_invlpg(hw::Vcpu& vcpu, Gva gva) {

@@ -18,6 +18,7 @@
 
 namespace vmem::vmm {
 
+class BlockDevice;
 class ReclaimSource;
 class ShadowMmu;
 class SoftwareTlb;
@@ -41,6 +42,9 @@ class Vm final : public hw::ExitHandler {
   Host& host() { return host_; }
   memory::MachineMemory& memory() { return host_.memory; }
   DeviceBus& devices() { return devices_; }
+  /// nullptr: the VM was made without a disk.
+  BlockDevice* disk() { return disk_; }
+  void set_disk(BlockDevice& disk) { disk_ = &disk; }
 
   std::size_t vcpu_count() const { return vcpus_.size(); }
   hw::Vcpu& vcpu(std::size_t index) { return *vcpus_[index]; }
@@ -119,6 +123,7 @@ class Vm final : public hw::ExitHandler {
   std::optional<SecondStage> second_stage_;
   std::vector<std::unique_ptr<hw::Vcpu>> vcpus_;
   DeviceBus devices_;
+  BlockDevice* disk_ = nullptr;  ///< on the bus
   std::unique_ptr<ShadowMmu> shadow_;
   std::unique_ptr<SoftwareTlb> software_tlb_;
   std::uint64_t resident_ = 0;

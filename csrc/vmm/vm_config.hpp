@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 
+#include "core/clock.hpp"
 #include "hw/cpu_config.hpp"
 #include "vmm/shadow/shadow_config.hpp"
 
@@ -18,6 +19,15 @@ struct Backing {
   PageSize largest = PageSize::k4K;
 };
 
+/// A virtual disk, and how long it takes: requests are served one after the other at `bandwidth`, and each is finished
+/// `latency` after its last byte. The defaults are those of an NVMe SSD of data centres: 80 to 100 us for a random 4
+/// KiB read, 2 GB/s.
+struct DiskConfig {
+  std::uint64_t bytes = 0;  ///< 0: none; otherwise a multiple of 4 KiB
+  Nanoseconds latency = 90'000;
+  std::uint64_t bandwidth = 2'000'000'000;  ///< bytes a second
+};
+
 struct VmConfig {
   std::string name;
   std::uint64_t memory = 0;  ///< bytes, a multiple of 4 KiB
@@ -30,6 +40,7 @@ struct VmConfig {
   std::uint32_t shares = 1000;    ///< its weight when memory is reclaimed
   hw::CpuConfig cpu;
   std::uint32_t software_tlb = 0;  ///< entries of the hypervisor's second-level TLB for each vCPU; 0: none
+  DiskConfig disk;
 };
 
 inline constexpr std::uint64_t kLeastLimit = 1ull << 20;

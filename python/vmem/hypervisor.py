@@ -9,6 +9,7 @@ from typing import Literal
 
 from vmem import _core, checks
 from vmem.cpu import Cpu, resolve_cpu
+from vmem.disk import Disk, accept_disk
 from vmem.durations import Duration, parse_duration
 from vmem.errors import ConfigError
 from vmem.events import Event
@@ -60,6 +61,7 @@ class Vm(BackedVm):
         self.cpu = cpu
         self.vcpus = [Vcpu(self, index) for index in range(vcpus)]
         self.guest = Guest(core, vm_id)
+        self.disk: Disk | None = None
 
     @property
     def resident(self) -> int:
@@ -212,6 +214,7 @@ class Hypervisor:
         reservation: Size = 0,
         limit: Size | None = None,
         shares: int = 1000,
+        disk: Size | None = None,
     ) -> Vm:
         """A new VM with a booted guest kernel.
 
@@ -224,13 +227,15 @@ class Hypervisor:
         each vCPU, a multiple of 4 (docs/design/software-tlb.md). `backing` is the largest page the host backs
         guest memory with; "auto" is 2 MiB where aligned and free. The host never reclaims the VM's
         `reservation`, gives it no more machine memory than its `limit` while its swap takes the rest, and
-        reclaims first from VMs that hold the most for their `shares`. ConfigError, OutOfMemory.
+        reclaims first from VMs that hold the most for their `shares`. `disk` gives it a virtual disk of that
+        size (a multiple of 4 KiB; `Vm.disk`). ConfigError, OutOfMemory.
         """
         if checks.text(name, "VM name") in self._vms:
             raise ConfigError(f"VM name: {name!r} is taken; this host has {', '.join(self._vms)}")
         processor = self.cpu if cpu is None else resolve_cpu(cpu)
         size = parse_size(memory, f"memory of VM {name!r}")
         largest = parse_largest(backing, "backing")
+        disk_bytes = accept_disk(disk, name)
         vm_id = self._core.create_vm(
             name=name,
             memory=size,
@@ -245,8 +250,10 @@ class Hypervisor:
             reservation=parse_size(reservation, f"reservation of VM {name!r}"),
             limit=0 if limit is None else parse_size(limit, f"limit of VM {name!r}"),
             shares=checks.integer(shares, f"shares of VM {name!r}", 1, 1_000_000),
+            disk=disk_bytes,
         )
-        self._vms[name] = Vm(self._core, vm_id, name, size, mmu, vcpus, processor)
+        self._vms[name] = vm = Vm(self._core, vm_id, name, size, mmu, vcpus, processor)
+        vm.disk = Disk(self._core, vm_id, disk_bytes) if disk_bytes else None
         return self._vms[name]
 
     def destroy_vm(self, vm: Vm) -> None:

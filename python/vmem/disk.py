@@ -1,0 +1,37 @@
+"""The virtual disk of a VM, seen from the host."""
+
+from __future__ import annotations
+
+from vmem import _core, checks
+from vmem.sizes import Size, parse_size
+
+
+class Disk:
+    """A virtio block device of `size` bytes: `Vm.disk`. Bytes that nobody wrote are zeros, at no cost."""
+
+    def __init__(self, core: _core.Machine, vm: int, size: int) -> None:
+        self._core = core
+        self._vm = vm
+        self.size = size
+
+    def read(self, offset: Size, length: Size) -> bytes:
+        """What the disk holds. ConfigError beyond its end."""
+        return self._core.disk_read(
+            self._vm, parse_size(offset, "disk offset"), parse_size(length, "disk length")
+        )
+
+    def write(self, offset: Size, data: bytes) -> None:
+        """Puts bytes on the disk, unseen by the guest and in no time. ConfigError beyond its end."""
+        self._core.disk_write(self._vm, parse_size(offset, "disk offset"), bytes(data))
+
+    def stat(self) -> dict[str, int]:
+        """Since the VM was created: `reads writes flushes errors` (requests), `read_bytes written_bytes`."""
+        return self._core.disk_stat(self._vm)
+
+    def __repr__(self) -> str:
+        return f"<Disk, {self.size >> 20} MiB>"
+
+
+def accept_disk(disk: Size | None, name: str) -> int:
+    """Bytes; 0 for none."""
+    return 0 if disk is None else checks.integer(parse_size(disk, f"disk of VM {name!r}"), "disk", 1, 1 << 46)
