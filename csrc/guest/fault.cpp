@@ -111,6 +111,8 @@ void Kernel::free_page(hw::Vcpu& vcpu, Gfn gfn, int order) {
 }
 
 hw::TrapResult Kernel::out_of_memory(hw::Vcpu& vcpu, Process& process) {
+  if (BalloonDriver* balloon = devices_->balloon(); balloon != nullptr && balloon->on_out_of_memory(vcpu) != 0)
+    return hw::TrapResult::resolved;  // the access is made again, and finds memory
   // The only process sure to be asking for memory is the one that faults.
   ++vmstat_.oom_kill;
   process.killed = true;

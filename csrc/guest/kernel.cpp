@@ -25,7 +25,7 @@ Kernel::Kernel(std::vector<hw::Vcpu*> vcpus, std::uint64_t bytes, int levels)
   set<&BootInfo::page_array>(boot, BootInfo::kAt, kPageArray.value);
   Buddy::initialise(boot, Gfn{first}, Gfn{frames_});
   for (hw::Vcpu* vcpu : vcpus_) vcpu->install(*this);
-  devices_ = std::make_unique<Devices>(boot, interrupts_);
+  devices_ = std::make_unique<Devices>(boot, *this, interrupts_);
 }
 
 Process& Kernel::spawn(hw::Vcpu& vcpu, const std::string& name) {

@@ -37,7 +37,7 @@ struct Zone {
   FreeArea areas[kOrders];
 };
 
-enum class PageUse : std::uint8_t { none = 0, free = 1, kernel = 2, table = 3, anonymous = 4 };
+enum class PageUse : std::uint8_t { none = 0, free = 1, kernel = 2, table = 3, anonymous = 4, balloon = 5 };
 
 /// One entry of the page array: what the kernel knows of one guest frame. Of a block only the first frame's entry
 /// counts.

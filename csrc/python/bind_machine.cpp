@@ -2,6 +2,7 @@
 #include <pybind11/functional.h>
 #include <pybind11/stl.h>
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -41,6 +42,12 @@ vmm::ShadowSync shadow_sync(const std::string& name) {
   if (name == "unsync") return vmm::ShadowSync::unsync;
   if (name == "vtlb") return vmm::ShadowSync::vtlb;
   throw ConfigError("unknown sync '" + name + "', accepted are trace, unsync and vtlb");
+}
+
+vmm::BalloonConfig balloon_config(const std::optional<std::map<std::string, bool>>& features) {
+  if (!features) return {};
+  return {true, features->at("must_tell_host"), features->at("deflate_on_oom"), features->at("page_poison"),
+          features->at("free_page_reporting")};
 }
 
 struct Where {
@@ -193,7 +200,8 @@ void bind_host(py::classh<PyMachine>& machine) {
           [](PyMachine& self, const std::string& name, std::uint64_t memory, int vcpus, const std::string& mmu,
              int backing, const hw::CpuConfig& cpu, const std::string& sync, std::uint64_t shadow_pages,
              bool direct_faults, std::uint32_t software_tlb, std::uint64_t reservation, std::uint64_t limit,
-             std::uint32_t shares, std::uint64_t disk) {
+             std::uint32_t shares, std::uint64_t disk,
+             const std::optional<std::map<std::string, bool>>& balloon) {
             vmm::VmConfig config;
             config.name = name;
             config.memory = memory;
@@ -207,11 +215,13 @@ void bind_host(py::classh<PyMachine>& machine) {
             config.cpu = cpu;
             config.software_tlb = software_tlb;
             config.disk = {disk};
+            config.balloon = balloon_config(balloon);
             return self.enter()->create_vm(config);
           },
           py::kw_only(), py::arg("name"), py::arg("memory"), py::arg("vcpus"), py::arg("mmu"), py::arg("backing"),
           py::arg("cpu"), py::arg("sync"), py::arg("shadow_pages"), py::arg("direct_faults"), py::arg("software_tlb"),
-          py::arg("reservation"), py::arg("limit"), py::arg("shares"), py::arg("disk"))
+          py::arg("reservation"), py::arg("limit"), py::arg("shares"), py::arg("disk"),
+          py::arg("balloon"))
       .def("destroy_vm", [](PyMachine& self, std::uint16_t vm) { self.enter()->destroy_vm(vm); })
       .def("meminfo",
            [](PyMachine& self) {
@@ -417,6 +427,7 @@ void bind_machine(py::module_& m) {
   bind_host(machine);
   bind_vm(machine);
   bind_process(machine);
+  bind_balloon(machine);
   bind_devices(machine);
   bind_time(machine);
   bind_programs(m, machine);

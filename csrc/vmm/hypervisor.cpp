@@ -5,6 +5,7 @@
 
 #include "core/error.hpp"
 #include "vmm/attach_devices.hpp"
+#include "vmm/balloon/balloon_device.hpp"
 
 namespace vmem::vmm {
 
@@ -36,12 +37,14 @@ Vm& Hypervisor::create_vm(const VmConfig& config) {
     next_id_ = next_id_ == memory::kNoOwner ? std::uint16_t{0} : static_cast<std::uint16_t>(next_id_ + 1);
   auto vm = std::make_unique<Vm>(host_, next_id_, config);
   attach_devices(*vm);
+  if (vm->balloon() != nullptr) add_daemon(*vm->balloon());
   vms_.push_back(std::move(vm));
   ++next_id_;
   return *vms_.back();
 }
 
 void Hypervisor::destroy_vm(Vm& vm) {
+  if (vm.balloon() != nullptr) remove_daemon(*vm.balloon());
   std::erase_if(vms_, [&](const auto& held) { return held.get() == &vm; });
 }
 

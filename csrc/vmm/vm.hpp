@@ -19,6 +19,9 @@
 namespace vmem::vmm {
 
 class BlockDevice;
+namespace balloon {
+class BalloonDevice;
+}
 class ReclaimSource;
 class ShadowMmu;
 class SoftwareTlb;
@@ -45,6 +48,9 @@ class Vm final : public hw::ExitHandler {
   /// nullptr: the VM was made without a disk.
   BlockDevice* disk() { return disk_; }
   void set_disk(BlockDevice& disk) { disk_ = &disk; }
+  /// nullptr: the VM was made without a balloon.
+  balloon::BalloonDevice* balloon() { return balloon_; }
+  void set_balloon(balloon::BalloonDevice& device) { balloon_ = &device; }
 
   std::size_t vcpu_count() const { return vcpus_.size(); }
   hw::Vcpu& vcpu(std::size_t index) { return *vcpus_[index]; }
@@ -124,6 +130,7 @@ class Vm final : public hw::ExitHandler {
   std::vector<std::unique_ptr<hw::Vcpu>> vcpus_;
   DeviceBus devices_;
   BlockDevice* disk_ = nullptr;  ///< on the bus
+  balloon::BalloonDevice* balloon_ = nullptr;
   std::unique_ptr<ShadowMmu> shadow_;
   std::unique_ptr<SoftwareTlb> software_tlb_;
   std::uint64_t resident_ = 0;

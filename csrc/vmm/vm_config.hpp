@@ -28,6 +28,15 @@ struct DiskConfig {
   std::uint64_t bandwidth = 2'000'000'000;  ///< bytes a second
 };
 
+/// A memory balloon (virtio 1.2, 5.5) and the features that it offers besides statistics.
+struct BalloonConfig {
+  bool present = false;
+  bool must_tell_host = false;
+  bool deflate_on_oom = false;
+  bool page_poison = true;  ///< QEMU's default
+  bool free_page_reporting = false;
+};
+
 struct VmConfig {
   std::string name;
   std::uint64_t memory = 0;  ///< bytes, a multiple of 4 KiB
@@ -41,6 +50,7 @@ struct VmConfig {
   hw::CpuConfig cpu;
   std::uint32_t software_tlb = 0;  ///< entries of the hypervisor's second-level TLB for each vCPU; 0: none
   DiskConfig disk;
+  BalloonConfig balloon;
 };
 
 inline constexpr std::uint64_t kLeastLimit = 1ull << 20;

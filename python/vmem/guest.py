@@ -17,6 +17,7 @@ from vmem.summary import Summary, from_core
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
+    from vmem.balloon import BalloonDriver
     from vmem.durations import Duration
     from vmem.programs import Program
     from vmem.scenario.workloads import Workload
@@ -230,6 +231,7 @@ class Guest:
     def __init__(self, core: _core.Machine, vm: int) -> None:
         self._core = core
         self._vm = vm
+        self.balloon_driver: BalloonDriver | None = None
 
     def spawn(self, name: str = "process", *, vcpu: int = 0) -> Process:
         """A process with an empty address space."""

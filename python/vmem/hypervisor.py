@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Literal
 
 from vmem import _core, checks
+from vmem.balloon import Balloon, BalloonDriver, accept_balloon
 from vmem.cpu import Cpu, resolve_cpu
 from vmem.disk import Disk, accept_disk
 from vmem.durations import Duration, parse_duration
@@ -62,6 +63,7 @@ class Vm(BackedVm):
         self.vcpus = [Vcpu(self, index) for index in range(vcpus)]
         self.guest = Guest(core, vm_id)
         self.disk: Disk | None = None
+        self.balloon: Balloon | None = None
 
     @property
     def resident(self) -> int:
@@ -215,6 +217,7 @@ class Hypervisor:
         limit: Size | None = None,
         shares: int = 1000,
         disk: Size | None = None,
+        balloon: bool | Mapping[str, bool] | None = None,
     ) -> Vm:
         """A new VM with a booted guest kernel.
 
@@ -228,7 +231,8 @@ class Hypervisor:
         guest memory with; "auto" is 2 MiB where aligned and free. The host never reclaims the VM's
         `reservation`, gives it no more machine memory than its `limit` while its swap takes the rest, and
         reclaims first from VMs that hold the most for their `shares`. `disk` gives it a virtual disk of that
-        size (a multiple of 4 KiB; `Vm.disk`). ConfigError, OutOfMemory.
+        size (a multiple of 4 KiB; `Vm.disk`), `balloon` a memory balloon (`Vm.balloon`): True, or features
+        by name (`must_tell_host deflate_on_oom page_poison free_page_reporting`). ConfigError, OutOfMemory.
         """
         if checks.text(name, "VM name") in self._vms:
             raise ConfigError(f"VM name: {name!r} is taken; this host has {', '.join(self._vms)}")
@@ -236,6 +240,7 @@ class Hypervisor:
         size = parse_size(memory, f"memory of VM {name!r}")
         largest = parse_largest(backing, "backing")
         disk_bytes = accept_disk(disk, name)
+        features = accept_balloon(balloon, name)
         vm_id = self._core.create_vm(
             name=name,
             memory=size,
@@ -251,9 +256,13 @@ class Hypervisor:
             limit=0 if limit is None else parse_size(limit, f"limit of VM {name!r}"),
             shares=checks.integer(shares, f"shares of VM {name!r}", 1, 1_000_000),
             disk=disk_bytes,
+            balloon=features,
         )
         self._vms[name] = vm = Vm(self._core, vm_id, name, size, mmu, vcpus, processor)
         vm.disk = Disk(self._core, vm_id, disk_bytes) if disk_bytes else None
+        if features is not None:
+            vm.balloon = Balloon(self._core, vm_id)
+            vm.guest.balloon_driver = BalloonDriver(self._core, vm_id)
         return self._vms[name]
 
     def destroy_vm(self, vm: Vm) -> None:

@@ -1,0 +1,108 @@
+// The balloon of a VM: its device, and the driver inside.
+#include <pybind11/stl.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/error.hpp"
+#include "python/bindings.hpp"
+#include "python/machine_entry.hpp"
+#include "vmm/balloon/balloon_device.hpp"
+
+namespace py = pybind11;
+
+namespace vmem::python {
+namespace {
+
+vmm::balloon::BalloonDevice& device_of(sim::Machine& machine, std::uint16_t vm) {
+  vmm::Vm& owner = *machine.guest(vm).vm;
+  if (owner.balloon() == nullptr) throw ConfigError("VM '" + owner.config().name + "' has no balloon");
+  return *owner.balloon();
+}
+
+guest::BalloonDriver& driver_of(sim::Machine& machine, std::uint16_t vm) {
+  guest::BalloonDriver* const driver = machine.guest(vm).kernel->devices().balloon();
+  if (driver == nullptr) throw ConfigError("this VM's guest has no balloon driver");
+  return *driver;
+}
+
+/// (by QEMU's names, nanoseconds of the clock when they came or None)
+py::tuple statistics(PyMachine& self, std::uint16_t vm) {
+  auto entered = self.look();
+  const vmm::balloon::Statistics& told = device_of(*entered, vm).statistics();
+  py::dict dict;
+  for (std::size_t tag = 0; tag < told.values.size(); ++tag) dict[virtio::balloon::kStatNames[tag]] = told.values[tag];
+  return py::make_tuple(dict, told.ever ? py::object(py::int_(told.updated)) : py::object(py::none()));
+}
+
+py::dict counters(PyMachine& self, std::uint16_t vm) {
+  auto entered = self.look();
+  const vmm::balloon::BalloonDevice& device = device_of(*entered, vm);
+  const vmm::balloon::BalloonStat& stat = device.stat();
+  py::dict dict;
+  dict["held"] = device.held();
+  dict["inflated"] = stat.inflated;
+  dict["deflated"] = stat.deflated;
+  dict["inflate_requests"] = stat.inflate_requests;
+  dict["deflate_requests"] = stat.deflate_requests;
+  dict["discarded"] = stat.discarded;
+  dict["reports"] = stat.reports;
+  dict["reported"] = stat.reported;
+  dict["reported_discarded"] = stat.reported_discarded;
+  return dict;
+}
+
+py::dict violations(PyMachine& self, std::uint16_t vm) {
+  auto entered = self.look();
+  const auto& broken = device_of(*entered, vm).stat().broken;
+  py::dict dict;
+#define X(name, text) dict[#name] = broken[static_cast<std::size_t>(vmm::balloon::Rule::name)];
+  VMEM_BALLOON_RULES(X)
+#undef X
+  return dict;
+}
+
+py::dict driver_stat(PyMachine& self, std::uint16_t vm) {
+  auto entered = self.look();
+  const guest::BalloonDriverStat& stat = driver_of(*entered, vm).stat();
+  py::dict dict;
+  dict["balloon_inflate"] = stat.inflated;
+  dict["balloon_deflate"] = stat.deflated;
+  dict["out_of_puff"] = stat.out_of_puff;
+  dict["oom_deflated"] = stat.oom_deflated;
+  return dict;
+}
+
+std::vector<std::uint64_t> driver_pages(PyMachine& self, std::uint16_t vm) {
+  auto entered = self.look();
+  std::vector<std::uint64_t> pages;
+  for (const Gfn page : driver_of(*entered, vm).pages()) pages.push_back(page.value);
+  return pages;
+}
+
+}  // namespace
+
+void bind_balloon(py::classh<PyMachine>& machine) {
+  machine.def("balloon_target", [](PyMachine& self, std::uint16_t vm) { return device_of(*self.look(), vm).target(); })
+      .def("set_balloon_target", [](PyMachine& self, std::uint16_t vm,
+                                    std::uint64_t bytes) { device_of(*self.enter(), vm).set_target(bytes); })
+      .def("balloon_actual", [](PyMachine& self, std::uint16_t vm) { return device_of(*self.look(), vm).actual(); })
+      .def("balloon_statistics", &statistics)
+      .def("balloon_polling_interval",
+           [](PyMachine& self, std::uint16_t vm) { return device_of(*self.look(), vm).polling_interval(); })
+      .def("set_balloon_polling_interval",
+           [](PyMachine& self, std::uint16_t vm, std::uint32_t seconds) {
+             device_of(*self.enter(), vm).set_polling_interval(seconds);
+           })
+      .def("balloon_inhibited",
+           [](PyMachine& self, std::uint16_t vm) { return device_of(*self.look(), vm).is_inhibited(); })
+      .def("inhibit_balloon",
+           [](PyMachine& self, std::uint16_t vm, bool inhibited) { device_of(*self.enter(), vm).inhibit(inhibited); })
+      .def("balloon_counters", &counters)
+      .def("balloon_violations", &violations)
+      .def("balloon_driver_stat", &driver_stat)
+      .def("balloon_driver_pages", &driver_pages);
+}
+
+}  // namespace vmem::python

@@ -1,0 +1,214 @@
+#include "vmm/balloon/balloon_device.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include "core/error.hpp"
+#include "vmm/balloon/discard.hpp"
+#include "vmm/vm.hpp"
+
+namespace vmem::vmm::balloon {
+namespace {
+
+using virtio::balloon::Pfn;
+
+std::uint64_t features(const BalloonConfig& config) {
+  return virtio::balloon::kStatsQueue | (config.must_tell_host ? virtio::balloon::kMustTellHost : 0) |
+         (config.deflate_on_oom ? virtio::balloon::kDeflateOnOom : 0) |
+         (config.page_poison ? virtio::balloon::kPagePoison : 0) |
+         (config.free_page_reporting ? virtio::balloon::kPageReporting : 0);
+}
+
+/// Queues are numbered over those that exist, as QEMU and Linux do.
+std::vector<std::uint16_t> queues(const BalloonConfig& config) {
+  std::vector<std::uint16_t> sizes(3, BalloonDevice::kQueueSize);
+  if (config.free_page_reporting) sizes.push_back(BalloonDevice::kReportingQueueSize);
+  return sizes;
+}
+
+/// Calls `use(pfn)` for each page of a request; what is no whole number at its end is left out.
+template <class Use>
+void for_each_pfn(GuestMemory& memory, const virtio::Chain& chain, Use&& use) {
+  virtio::Stream stream(chain.readable);
+  std::array<Pfn, virtio::balloon::kPfnsPerRequest> pfns;
+  while (stream.left() >= sizeof(Pfn)) {
+    const std::size_t count = std::min<std::uint64_t>(pfns.size(), stream.left() / sizeof(Pfn));
+    stream.read(memory, std::as_writable_bytes(std::span(pfns).first(count)));
+    for (std::size_t i = 0; i < count; ++i) use(Gfn{pfns[i]});
+  }
+}
+
+}  // namespace
+
+BalloonDevice::BalloonDevice(Vm& vm, std::uint32_t window, const BalloonConfig& config)
+    : VirtioDevice(vm, window, virtio::kBalloonDeviceId, features(config), queues(config)),
+      config_(config),
+      stats_queue_(2),
+      reporting_queue_(config.free_page_reporting ? 3 : 0),
+      held_(vm.frames()),
+      partial_(page_frames(vm.config().backing.largest)) {
+  if (vm.is_native())
+    throw ConfigError("VM '" + vm.config().name + "': a native machine has no hypervisor, and so no balloon");
+}
+
+std::uint64_t BalloonDevice::ram() const { return held_.size() << kPageShift; }
+
+void BalloonDevice::set_target(std::uint64_t bytes) {
+  num_pages_ = static_cast<std::uint32_t>((ram() - std::min(bytes, ram())) >> kPageShift);
+  vm().host().events.add("balloon_target", vm().config().name, {{"bytes", target()}});
+  config_changed();
+}
+
+void BalloonDevice::set_polling_interval(std::uint32_t seconds) {
+  interval_ = seconds;
+  deadline_ = seconds == 0 ? kNever : vm().host().clock.now() + seconds * kSecond;
+}
+
+void BalloonDevice::run_due(Nanoseconds now) {
+  ask_for_statistics();
+  deadline_ = now + interval_ * kSecond;
+}
+
+void BalloonDevice::on_reset() {
+  // The new driver owns all of its memory. Target, `actual` and statistics stay until it says otherwise, as in QEMU.
+  held_.assign(held_.size(), false);
+  held_count_ = 0;
+  has_stats_buffer_ = false;
+  poison_ = 0;
+}
+
+std::uint32_t BalloonDevice::read_config(std::uint32_t offset) {
+  switch (offset) {
+    case virtio::balloon::kNumPages:
+      return num_pages_;
+    case virtio::balloon::kActual:
+      return actual_;
+    case virtio::balloon::kPoison:
+      return config_.page_poison ? poison_ : ~0u;
+    case virtio::balloon::kHintCommand:
+      return config_.page_poison ? 0 : ~0u;
+    default:
+      return ~0u;
+  }
+}
+
+void BalloonDevice::write_config(hw::Vcpu&, std::uint32_t offset, std::uint32_t value) {
+  if (offset == virtio::balloon::kActual) {
+    if (!has(virtio::balloon::kDeflateOnOom) && value < actual_ && value < num_pages_) broke(Rule::below_target);
+    if (value != held_count_) broke(Rule::actual_wrong);
+    actual_ = static_cast<std::uint32_t>(std::min<std::uint64_t>(value, held_.size()));
+  } else if (offset == virtio::balloon::kPoison && config_.page_poison) {
+    if (is_up()) {
+      broke(Rule::poison_changed);
+    } else {
+      poison_ = value;
+    }
+  } else {
+    broke(Rule::read_only_config);
+  }
+}
+
+void BalloonDevice::on_notify(hw::Vcpu& vcpu, std::uint32_t queue) {
+  GuestMemory memory(vm(), vcpu);
+  if (queue == kInflate) {
+    inflate(memory);
+  } else if (queue == kDeflate) {
+    deflate(memory);
+  } else if (queue == stats_queue_) {
+    take_statistics(memory);
+  } else {
+    take_reports(memory);
+  }
+}
+
+void BalloonDevice::inflate(GuestMemory& memory) {
+  const bool small = vm().config().backing.largest == PageSize::k4K;
+  while (pop(memory, kInflate, chain_)) {
+    ++stat_.inflate_requests;
+    {
+      Discard discard(vm());
+      partial_.forget();
+      for_each_pfn(memory, chain_, [&](Gfn gfn) {
+        if (!vm().contains(gfn)) return broke(Rule::pfn_outside);
+        if (held_[gfn.value]) broke(Rule::inflated_twice);
+        held_count_ += held_[gfn.value] ? 0 : 1;
+        held_[gfn.value] = true;
+        ++stat_.inflated;
+        if (inhibited_) return;
+        if (small) {
+          stat_.discarded += discard.page(gfn);
+        } else if (partial_.add(gfn)) {
+          stat_.discarded += discard.range(partial_.base(), page_frames(vm().config().backing.largest));
+        }
+      });
+    }
+    push(memory, kInflate, chain_.head, 0);
+  }
+}
+
+void BalloonDevice::deflate(GuestMemory& memory) {
+  const bool told_first = has(virtio::balloon::kMustTellHost);
+  const bool can_see = !inhibited_ && vm().config().backing.largest == PageSize::k4K;
+  while (pop(memory, kDeflate, chain_)) {
+    ++stat_.deflate_requests;
+    for_each_pfn(memory, chain_, [&](Gfn gfn) {
+      if (!vm().contains(gfn)) return broke(Rule::pfn_outside);
+      if (!held_[gfn.value]) return broke(Rule::deflated_not_inflated);
+      if (told_first && can_see && vm().second_stage()->find(gfn).present) broke(Rule::used_before_told);
+      held_[gfn.value] = false;
+      --held_count_;
+      ++stat_.deflated;
+    });
+    push(memory, kDeflate, chain_.head, 0);
+  }
+}
+
+void BalloonDevice::take_statistics(GuestMemory& memory) {
+  while (pop(memory, stats_queue_, chain_)) {
+    if (has_stats_buffer_) {
+      broke(Rule::second_stats_buffer);
+      push(memory, stats_queue_, stats_head_, 0);
+    }
+    has_stats_buffer_ = true;
+    stats_head_ = chain_.head;
+    virtio::Stream stream(chain_.readable);
+    if (stream.left() % virtio::balloon::kStatBytes != 0) broke(Rule::bad_stats);
+    std::array<std::byte, virtio::balloon::kStatBytes> entry;
+    while (stream.read(memory, entry)) {
+      std::uint16_t tag = 0;
+      std::uint64_t value = 0;
+      std::memcpy(&tag, entry.data(), sizeof tag);
+      std::memcpy(&value, entry.data() + sizeof tag, sizeof value);
+      if (tag < statistics_.values.size()) statistics_.values[tag] = value;
+    }
+    statistics_.updated = memory.vcpu().now();
+    statistics_.ever = true;
+  }
+}
+
+void BalloonDevice::ask_for_statistics() {
+  if (!has_stats_buffer_ || !is_up()) return;
+  has_stats_buffer_ = false;
+  GuestMemory memory(vm(), vm().vcpu(0));
+  push(memory, stats_queue_, stats_head_, 0);
+}
+
+void BalloonDevice::take_reports(GuestMemory& memory) {
+  const std::uint64_t bytes = page_bytes(vm().config().backing.largest);
+  while (pop(memory, reporting_queue_, chain_)) {
+    {
+      Discard discard(vm());
+      for (const virtio::Buffer& block : chain_.writable) {
+        ++stat_.reports;
+        stat_.reported += block.length >> kPageShift;
+        // Not the guest's to lose: a block that is not made of whole host pages, or of free pages that it wants back
+        // with its poison.
+        if (inhibited_ || poison_ != 0 || block.at.value % bytes != 0 || block.length % bytes != 0) continue;
+        stat_.reported_discarded += discard.range(block.at.frame(), block.length >> kPageShift);
+      }
+    }
+    push(memory, reporting_queue_, chain_.head, 0);
+  }
+}
+
+}  // namespace vmem::vmm::balloon

@@ -1,0 +1,98 @@
+// The memory balloon of a VM (virtio 1.2, 5.5), as QEMU implements it.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "virtio/balloon.hpp"
+#include "vmm/balloon/partial_page.hpp"
+#include "vmm/balloon/rules.hpp"
+#include "vmm/daemon.hpp"
+#include "vmm/virtio_device.hpp"
+#include "vmm/vm_config.hpp"
+
+namespace vmem::vmm::balloon {
+
+/// Since the VM was created.
+struct BalloonStat {
+  std::uint64_t inflated = 0, deflated = 0;  ///< pages
+  std::uint64_t inflate_requests = 0, deflate_requests = 0;
+  std::uint64_t discarded = 0;                 ///< frames that the host got back by inflation
+  std::uint64_t reports = 0, reported = 0;     ///< blocks, and their frames
+  std::uint64_t reported_discarded = 0;        ///< frames that the host got back by reports
+  std::array<std::uint64_t, kRules> broken{};  ///< by Rule
+};
+
+/// What the guest last told.
+struct Statistics {
+  static constexpr std::uint64_t kUnknown = ~std::uint64_t{0};
+  std::array<std::uint64_t, virtio::balloon::kStatNames.size()> values;  ///< by tag
+  Nanoseconds updated = 0;
+  bool ever = false;
+
+  Statistics() { values.fill(kUnknown); }
+};
+
+/// Pages that the driver inflates lose their machine frames at once. A driver that breaks a rule is counted (Rule), and
+/// answered as QEMU does: a page that does not exist is skipped, everything else is done.
+class BalloonDevice final : public VirtioDevice, public Daemon {
+ public:
+  static constexpr std::uint16_t kQueueSize = 128, kReportingQueueSize = 32;
+
+  BalloonDevice(Vm& vm, std::uint32_t window, const BalloonConfig& config);
+
+  /// Bytes of RAM that the guest should keep; more than its RAM is its RAM.
+  std::uint64_t target() const { return ram() - (std::uint64_t{num_pages_} << kPageShift); }
+  void set_target(std::uint64_t bytes);
+  /// Bytes of RAM that it keeps, as it last said itself.
+  std::uint64_t actual() const { return ram() - (std::uint64_t{actual_} << kPageShift); }
+  /// Pages that the device believes to be in the balloon.
+  std::uint64_t held() const { return held_count_; }
+  bool holds(Gfn gfn) const { return held_[gfn.value]; }
+  const Statistics& statistics() const { return statistics_; }
+  std::uint32_t polling_interval() const { return interval_; }
+  /// Seconds; 0: never.
+  void set_polling_interval(std::uint32_t seconds);
+  /// While set, nothing is taken from the guest (QEMU's discard inhibitor: VFIO, post-copy migration).
+  void inhibit(bool inhibited) { inhibited_ = inhibited; }
+  bool is_inhibited() const { return inhibited_; }
+  const BalloonStat& stat() const { return stat_; }
+
+  Nanoseconds next_deadline() const override { return deadline_; }
+  void run_due(Nanoseconds now) override;
+
+ protected:
+  void on_notify(hw::Vcpu& vcpu, std::uint32_t queue) override;
+  void on_reset() override;
+  std::uint32_t read_config(std::uint32_t offset) override;
+  void write_config(hw::Vcpu& vcpu, std::uint32_t offset, std::uint32_t value) override;
+
+ private:
+  static constexpr std::uint32_t kInflate = 0, kDeflate = 1;
+
+  void inflate(GuestMemory& memory);
+  void deflate(GuestMemory& memory);
+  void take_statistics(GuestMemory& memory);
+  void take_reports(GuestMemory& memory);
+  void ask_for_statistics();
+  void broke(Rule rule) { ++stat_.broken[static_cast<std::size_t>(rule)]; }
+  std::uint64_t ram() const;
+
+  BalloonConfig config_;
+  std::uint32_t stats_queue_ = 0, reporting_queue_ = 0;  ///< 0: there is none
+  std::uint32_t num_pages_ = 0, actual_ = 0, poison_ = 0;
+  std::vector<bool> held_;
+  std::uint64_t held_count_ = 0;
+  PartialPage partial_;
+  bool inhibited_ = false;
+  bool has_stats_buffer_ = false;
+  std::uint16_t stats_head_ = 0;
+  Statistics statistics_;
+  std::uint32_t interval_ = 0;
+  Nanoseconds deadline_ = kNever;
+  virtio::Chain chain_;  ///< kept for its capacity
+  BalloonStat stat_;
+};
+
+}  // namespace vmem::vmm::balloon

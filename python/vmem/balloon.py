@@ -1,0 +1,119 @@
+"""The memory balloon: the device on the host, and the driver in the guest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from vmem import _core, checks
+from vmem.errors import ConfigError
+from vmem.sizes import Size, parse_size
+
+UNKNOWN = 2**64 - 1
+"""A statistic that the guest has not told."""
+
+FEATURES = ("must_tell_host", "deflate_on_oom", "page_poison", "free_page_reporting")
+
+
+class Balloon:
+    """The balloon device of a VM, as the host sees it: `Vm.balloon`."""
+
+    def __init__(self, core: _core.Machine, vm: int) -> None:
+        self._core = core
+        self._vm = vm
+
+    @property
+    def target(self) -> int:
+        """Bytes of RAM that the guest should keep. Set it to a size ("512MiB", bytes); more than the VM's
+        RAM is all of it. The guest follows as time passes.
+        """
+        return self._core.balloon_target(self._vm)
+
+    @target.setter
+    def target(self, size: Size) -> None:
+        wanted = parse_size(size, "balloon target")
+        if wanted <= 0:
+            raise ConfigError(f"balloon target: {wanted} bytes; accepted is 1 or more")
+        self._core.set_balloon_target(self._vm, min(wanted, 2**63 - 1))
+
+    @property
+    def actual(self) -> int:
+        """Bytes of RAM that the guest keeps, as its driver last said."""
+        return self._core.balloon_actual(self._vm)
+
+    @property
+    def stats(self) -> dict[str, int]:
+        """What the guest last told, by QEMU's names: bytes, and counts of events. UNKNOWN: never told."""
+        return self._core.balloon_statistics(self._vm)[0]
+
+    @property
+    def last_update(self) -> int | None:
+        """When it told that, in nanoseconds of the host's clock; None: never. It stands still if the guest
+        does.
+        """
+        return self._core.balloon_statistics(self._vm)[1]
+
+    @property
+    def polling_interval(self) -> int:
+        """Seconds between requests for statistics; 0: none."""
+        return self._core.balloon_polling_interval(self._vm)
+
+    @polling_interval.setter
+    def polling_interval(self, seconds: int) -> None:
+        self._core.set_balloon_polling_interval(
+            self._vm, checks.integer(seconds, "polling_interval", 0, 2**32 - 1)
+        )
+
+    @property
+    def inhibited(self) -> bool:
+        """While True, the host takes nothing from the guest: as with VFIO or post-copy migration in QEMU."""
+        return self._core.balloon_inhibited(self._vm)
+
+    @inhibited.setter
+    def inhibited(self, inhibited: bool) -> None:
+        self._core.inhibit_balloon(self._vm, bool(inhibited))
+
+    def counters(self) -> dict[str, int]:
+        """Since the VM was created: pages `inflated deflated`, their requests, machine frames `discarded`
+        for them, blocks `reports`, their pages `reported` and the frames `reported_discarded`; and `held`,
+        the pages in the balloon now.
+        """
+        return self._core.balloon_counters(self._vm)
+
+    def violations(self) -> dict[str, int]:
+        """How often the driver broke each rule of the standard (docs/design/devices.md)."""
+        return self._core.balloon_violations(self._vm)
+
+    def __repr__(self) -> str:
+        return f"<Balloon, target {self.target >> 20} MiB, actual {self.actual >> 20} MiB>"
+
+
+class BalloonDriver:
+    """The guest kernel's balloon driver: `Guest.balloon_driver`."""
+
+    def __init__(self, core: _core.Machine, vm: int) -> None:
+        self._core = core
+        self._vm = vm
+
+    @property
+    def pages(self) -> list[int]:
+        """gPFNs in the balloon, in the order in which they went in."""
+        return self._core.balloon_driver_pages(self._vm)
+
+    def stat(self) -> dict[str, int]:
+        """Since boot: pages `balloon_inflate balloon_deflate`, times `out_of_puff`, pages `oom_deflated`."""
+        return self._core.balloon_driver_stat(self._vm)
+
+
+def accept_balloon(balloon: bool | Mapping[str, bool] | None, name: str) -> dict[str, bool] | None:
+    """Features by name; None for no balloon."""
+    if balloon is None or balloon is False:
+        return None
+    features = {} if balloon is True else balloon
+    if not isinstance(features, Mapping):
+        raise ConfigError(f"balloon of VM {name!r}: {balloon!r}; accepted is True, or a dict of features")
+    for feature, on in features.items():
+        if feature not in FEATURES or not isinstance(on, bool):
+            raise ConfigError(
+                f"balloon of VM {name!r}: {feature}={on!r}; accepted are {', '.join(FEATURES)}, True or False"
+            )
+    return {feature: features.get(feature, feature == "page_poison") for feature in FEATURES}

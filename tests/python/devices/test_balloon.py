@@ -1,0 +1,81 @@
+"""The balloon from Python: memory of a process that has exited comes back, and goes to another VM."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import vmem
+from vmem.balloon import UNKNOWN
+
+
+def touch(vm: vmem.Vm, size: str) -> None:
+    process = vm.guest.spawn()
+    heap = process.mmap(size)
+    process.access(*vmem.batch(range(heap.start, heap.end, 4096), 1))
+    process.exit()
+
+
+@pytest.mark.parametrize("mmu", ["nested", "shadow"])
+def test_what_the_balloon_frees_another_vm_can_use(mmu: vmem.MmuMode) -> None:
+    hv = vmem.Hypervisor(memory="160MiB")
+    vm = hv.create_vm("a", memory="128MiB", mmu=mmu, balloon=True)
+    touch(vm, "100MiB")
+    assert vm.resident > 100 << 20
+    assert vm.balloon is not None
+    vm.balloon.target = "32MiB"
+    assert vm.balloon.actual == 128 << 20
+    hv.advance("1s")
+    assert vm.balloon.actual == 32 << 20
+    assert vm.resident < 40 << 20
+    touch(hv.create_vm("b", memory="110MiB", mmu=mmu), "100MiB")
+    vm.balloon.target = "1TiB"
+    hv.advance("1s")
+    assert vm.balloon.target == vm.balloon.actual == 128 << 20
+    assert set(vm.balloon.violations().values()) == {0}
+    hv.check()
+
+
+def test_the_driver_tells_its_pages_and_what_it_did() -> None:
+    hv = vmem.Hypervisor(memory="64MiB")
+    vm = hv.create_vm("a", memory="32MiB", balloon={"deflate_on_oom": True})
+    assert vm.balloon is not None
+    driver = vm.guest.balloon_driver
+    assert driver is not None
+    total = vm.guest.meminfo()["MemTotal"]
+    vm.balloon.target = "31MiB"
+    hv.advance("100ms")
+    assert driver.stat()["balloon_inflate"] == 256
+    assert len(driver.pages) == len(np.unique(driver.pages)) == 256
+    assert vm.guest.meminfo()["MemTotal"] == total
+    assert vm.balloon.counters()["inflate_requests"] == 1
+
+
+def test_statistics_are_polled() -> None:
+    hv = vmem.Hypervisor(memory="64MiB")
+    vm = hv.create_vm("a", memory="32MiB", balloon=True)
+    assert vm.balloon is not None
+    vm.balloon.polling_interval = 2
+    hv.advance("5s")
+    assert vm.balloon.polling_interval == 2
+    assert vm.balloon.last_update is not None
+    assert vm.balloon.last_update // 10**9 == 4
+    assert vm.balloon.stats["stat-total-memory"] == vm.guest.meminfo()["MemTotal"]
+    assert vm.balloon.stats["stat-htlb-pgfail"] == UNKNOWN
+
+
+def test_bad_balloons() -> None:
+    hv = vmem.Hypervisor(memory="64MiB")
+    for wrong in ({"bogus": True}, {"deflate_on_oom": 1}, 7):
+        with pytest.raises(vmem.ConfigError):
+            hv.create_vm("a", memory="8MiB", balloon=wrong)  # type: ignore[arg-type]
+    with pytest.raises(vmem.ConfigError, match="native"):
+        hv.create_vm("a", memory="8MiB", mmu="native", balloon=True)
+    vm = hv.create_vm("a", memory="8MiB", balloon=True)
+    assert vm.balloon is not None
+    for size in (0, -1):
+        with pytest.raises(vmem.ConfigError):
+            vm.balloon.target = size
+    with pytest.raises(vmem.ConfigError):
+        vm.balloon.polling_interval = -1
+    assert hv.create_vm("b", memory="8MiB").balloon is None
