@@ -111,7 +111,7 @@ bool Mmu::judge_hit(std::uint64_t va, AccessKind kind, TlbEntry& entry, Fault& f
 
 bool Mmu::assist_dirty(std::uint64_t va, TlbEntry& entry, Fault& fault) {
   ++silicon_.counters.dirty_assists;
-  if (!translate<Live>(silicon_, {va}, AccessKind::store, entry, fault)) {
+  if (!walk(va, AccessKind::store, entry, fault)) {
     drop_page(va, silicon_.keys);
     drop_rest_after(fault);
     return false;
@@ -122,10 +122,17 @@ bool Mmu::assist_dirty(std::uint64_t va, TlbEntry& entry, Fault& fault) {
   return true;
 }
 
+bool Mmu::walk(std::uint64_t va, AccessKind kind, TlbEntry& entry, Fault& fault) {
+  if (silicon_.story == nullptr) [[likely]]
+    return translate<Live>(silicon_, {va}, kind, entry, fault);
+  silicon_.story->walks({va});
+  return translate<Told>(silicon_, {va}, kind, entry, fault);
+}
+
 bool Mmu::walk_and_fill(std::uint64_t va, AccessKind kind, TlbEntry& entry, Fault& fault) {
   if (refill_ == Refill::kernel) return raise(FaultKind::tlb_refill, va, kind, fault);
   ++silicon_.counters.walks;
-  if (!translate<Live>(silicon_, {va}, kind, entry, fault)) {
+  if (!walk(va, kind, entry, fault)) {
     // The walk followed a miss of this side's L1 and of the L2; only the other side can hold the page.
     l1_[1 - side(kind)].drop_page(va, silicon_.keys);
     drop_rest_after(fault);

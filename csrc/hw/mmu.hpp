@@ -41,6 +41,8 @@ class Mmu {
   /// updated in place; if none does, the second level and the first level of the access that raised the latest
   /// exception are filled.
   void write_tlb(Gva gva, const TlbEntry& entry);
+  /// Whoever is told of walks from now on; nullptr: nobody.
+  void tell(Story* story) { silicon_.story = story; }
   bool one_dimensional() const { return silicon_.state.second_stage == SecondStageKind::none; }
 
   /// One access, counted. True: `entry.physical(va)` is where it went. False: `fault`.
@@ -104,6 +106,7 @@ class Mmu {
   bool raise(FaultKind what, std::uint64_t va, AccessKind kind, Fault& fault);
   bool use_what_is_held(std::uint64_t va, AccessKind kind, TlbEntry& entry, Fault& fault);
   bool assist_dirty(std::uint64_t va, TlbEntry& entry, Fault& fault);
+  bool walk(std::uint64_t va, AccessKind kind, TlbEntry& entry, Fault& fault);
   bool walk_and_fill(std::uint64_t va, AccessKind kind, TlbEntry& entry, Fault& fault);
   void drop_rest_after(const Fault& fault);
   void fill_l1(std::uint64_t va, AccessKind kind, const TlbEntry& entry);

@@ -11,6 +11,7 @@
 #include "hw/physical_view.hpp"
 #include "hw/psc.hpp"
 #include "hw/state.hpp"
+#include "hw/story.hpp"
 #include "hw/walk.hpp"
 #include "paging/reserved.hpp"
 
@@ -43,21 +44,26 @@ struct Silicon {
   NestedTlb nested_tlb;
   KernelTable kernel_table;
   Counters counters;
+  Story* story = nullptr;  ///< not null while a walk may be Told
 };
 
 // What a walk leaves behind. Chosen at compile time: the walk itself is the same.
 
 /// A processor's walk: caches, counters, accessed and dirty bits.
 struct Live {
-  static constexpr bool kCaches = true, kCounts = true, kMarks = true, kKernel = false;
+  static constexpr bool kCaches = true, kCounts = true, kMarks = true, kKernel = false, kTells = false;
+};
+/// The same, told step by step.
+struct Told : Live {
+  static constexpr bool kTells = true;
 };
 /// As if through pinned global pages: accessed and dirty bits only, from the table used last.
 struct Quiet {
-  static constexpr bool kCaches = false, kCounts = false, kMarks = true, kKernel = true;
+  static constexpr bool kCaches = false, kCounts = false, kMarks = true, kKernel = true, kTells = false;
 };
 /// Looks only.
 struct Pure {
-  static constexpr bool kCaches = false, kCounts = false, kMarks = false, kKernel = false;
+  static constexpr bool kCaches = false, kCounts = false, kMarks = false, kKernel = false, kTells = false;
 };
 
 }  // namespace vmem::hw

@@ -24,15 +24,27 @@ constexpr int kMaxServes = 1000;
 
 }  // namespace
 
+Outcome Vcpu::exit_with(Fault& fault) {
+  if (story_ == nullptr) [[likely]]
+    return hypervisor_->on_fault(*this, fault);
+  story_->raises(fault);
+  const Outcome outcome = hypervisor_->on_fault(*this, fault);
+  story_->decides(fault, outcome);
+  return outcome;
+}
+
 TrapResult Vcpu::trap(const Fault& fault) {
   const bool refills = fault.kind == FaultKind::tlb_refill || fault.kind == FaultKind::tlb_modified;
-  return refills ? kernel_->on_tlb_refill(*this, fault) : kernel_->on_page_fault(*this, fault);
+  const TrapResult result = refills ? kernel_->on_tlb_refill(*this, fault) : kernel_->on_page_fault(*this, fault);
+  if (story_ != nullptr) [[unlikely]]
+    story_->handles(fault, result);
+  return result;
 }
 
 Vcpu::Served Vcpu::serve(Fault& fault, Hpa& at) {
   TlbEntry entry;
   for (int attempt = 0; attempt < kMaxServes; ++attempt) {
-    switch (hypervisor_->on_fault(*this, fault)) {
+    switch (exit_with(fault)) {
       case Outcome::retry:
         break;
       case Outcome::inject:
@@ -152,7 +164,7 @@ std::byte* Vcpu::resolve_through_second_stage(Gpa at, bool store) {
   HostMapping mapping;
   Fault fault;
   while (!mmu_.access_guest_physical(at, store ? HostAccess::store : HostAccess::load, mapping, fault)) {
-    const Outcome outcome = hypervisor_->on_fault(*this, fault);
+    const Outcome outcome = exit_with(fault);
     if (outcome == Outcome::emulate) return nullptr;
     if (outcome == Outcome::kill)
       throw OutOfMemory("the guest kernel touched guest-physical " + hex(at.value) +

@@ -53,8 +53,21 @@ class Vcpu {
     intercepts_ = intercepts;
   }
   void install(TrapHandler& kernel) { kernel_ = &kernel; }
-  void count(ExitReason reason) { mmu_.event_counters().count(reason); }
-  void count(FaultClass kind) { mmu_.event_counters().count(kind); }
+  void count(ExitReason reason) {
+    mmu_.event_counters().count(reason);
+    if (story_ != nullptr) [[unlikely]]
+      story_->counts(reason);
+  }
+  void count(FaultClass kind) {
+    mmu_.event_counters().count(kind);
+    if (story_ != nullptr) [[unlikely]]
+      story_->counts(kind);
+  }
+  /// Whoever is told what this vCPU meets from now on; nullptr: nobody.
+  void tell(Story* story) {
+    story_ = story;
+    mmu_.tell(story);
+  }
 
   // --- user mode ---
 
@@ -105,6 +118,8 @@ class Vcpu {
   void count_walk(std::uint64_t references) {
     ++mmu_.event_counters().walks;
     mmu_.event_counters().walk_refs_guest += references;
+    if (story_ != nullptr) [[unlikely]]
+      story_->walks_in_software(references);
   }
   /// Device registers; a write may be a doorbell.
   std::uint32_t io_read(std::uint32_t port) { return hypervisor_->on_io_read(*this, port); }
@@ -140,9 +155,10 @@ class Vcpu {
 
  private:
   enum class Served : std::uint8_t { done, signal, stopped };
+  Outcome exit_with(Fault& fault);
+  TrapResult trap(const Fault& fault);
   /// `at` is where the access went, if done.
   Served serve(Fault& fault, Hpa& at);
-  TrapResult trap(const Fault& fault);
   bool must_yield() const { return yields_on_wait_ && waited_ != 0; }
   Hpa machine_address(std::uint64_t pa) const { return pa < bytes_ ? Hpa{window_.value + pa} : kNoMemory; }
   /// The page of `at`, after whatever exits it takes, kept in the kernel window. nullptr: a store that must be
@@ -168,6 +184,7 @@ class Vcpu {
   Nanoseconds waited_ = 0;
   bool yields_on_wait_ = false;
   Interrupts interrupts_;
+  Story* story_ = nullptr;
 };
 
 }  // namespace vmem::hw

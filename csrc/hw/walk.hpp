@@ -35,13 +35,15 @@ struct WalkEnd {
 ///
 /// A Dimension gives: `read(at)`, the counted read of an entry; `reserved()`; `mark_used(at, entry, cursor)`, which
 /// sets A of an entry that names a table and may refuse (false: table_read_only); `descend(address, next, cursor)`,
-/// which moves the cursor to the table `next` and caches the way, or fails (false: table_unreachable).
+/// which moves the cursor to the table `next` and caches the way, or fails (false: table_unreachable). It may give
+/// `tell(cursor, at, entry)`, which is then told of each entry read.
 template <const paging::Format& kFormat, class Dimension>
 inline WalkEnd walk(Dimension& dimension, std::uint64_t address, Cursor& cursor) {
   using Reason = WalkEnd::Reason;
   for (;;) {
     const std::uint64_t at = cursor.table + 8ull * paging::table_index(address, cursor.level);
     const std::uint64_t entry = dimension.read(at);
+    if constexpr (requires { dimension.tell(cursor, at, entry); }) dimension.tell(cursor, at, entry);
     WalkEnd end{Reason::leaf, cursor.level, at, entry,
                 static_cast<paging::Rights>(cursor.rights & kFormat.rights(entry))};
     if (!kFormat.is_present(entry)) {

@@ -79,6 +79,11 @@ struct HostDimension {
     if constexpr (Effect::kCounts) ++silicon.counters.walk_refs_host;
     return silicon.memory.load(at);
   }
+  void tell(const Cursor& cursor, std::uint64_t at, std::uint64_t entry)
+    requires(Effect::kTells)
+  {
+    silicon.story->reads(Dimension::host, cursor.level, at, entry);
+  }
   const paging::ReservedBits& reserved() const { return silicon.host_reserved; }
   bool mark_used(std::uint64_t at, std::uint64_t entry, const Cursor&) {
     if (Effect::kMarks && marks && !(entry & kFormat.accessed)) silicon.memory.store(at, entry | kFormat.accessed);
@@ -117,7 +122,10 @@ bool walk_second_stage(Silicon& silicon, Gpa gpa, HostAccess access, HostMapping
   Cursor cursor{silicon.state.stage2_root(), silicon.state.stage2_root(), silicon.host_levels};
   if constexpr (Effect::kCaches) {
     int level = 0;
-    if (const PscEntry* cached = silicon.host_psc.lookup(gpa.value, silicon.keys.guest_physical, cursor.level, level)) {
+    const PscEntry* cached = silicon.host_psc.lookup(gpa.value, silicon.keys.guest_physical, cursor.level, level);
+    if constexpr (Effect::kTells)
+      silicon.story->looks_up(WalkCache::host_psc, gpa.value, cached != nullptr ? level : 0);
+    if (cached != nullptr) {
       ++silicon.counters.psc_hits;
       cursor = {cached->table, cached->table_gpa, level - 1, cached->rights};
     }
@@ -152,6 +160,12 @@ struct LinearDimension {
                                                       : silicon.counters.walk_refs_host);
     return silicon.memory.load(at);
   }
+  void tell(const Cursor& cursor, std::uint64_t at, std::uint64_t entry)
+    requires(Effect::kTells)
+  {
+    const bool guests = silicon.linear_tables == LinearTables::guest;
+    silicon.story->reads(guests ? Dimension::guest : Dimension::host, cursor.level, at, entry);
+  }
   const paging::ReservedBits& reserved() const { return silicon.guest_reserved; }
   bool mark_used(std::uint64_t at, std::uint64_t entry, const Cursor&) {
     if (Effect::kMarks && !(entry & paging::x86_64.accessed)) silicon.memory.store(at, entry | paging::x86_64.accessed);
@@ -175,6 +189,11 @@ struct GuestDimension {
   std::uint64_t read(std::uint64_t at) {
     if constexpr (Effect::kCounts) ++silicon.counters.walk_refs_guest;
     return silicon.memory.load(at);
+  }
+  void tell(const Cursor& cursor, std::uint64_t at, std::uint64_t entry)
+    requires(Effect::kTells)
+  {
+    silicon.story->reads(Dimension::guest, cursor.level, cursor.table_gpa | (at & kPageMask), entry);
   }
   const paging::ReservedBits& reserved() const { return silicon.guest_reserved; }
   bool mark_used(std::uint64_t at, std::uint64_t entry, const Cursor& cursor) {
@@ -235,7 +254,9 @@ bool start_from_cache(Silicon& silicon, std::uint64_t va, Cursor& cursor) {
   cursor = {state.cr3_root(), state.cr3_root(), state.levels()};
   if constexpr (Effect::kCaches) {
     int level = 0;
-    if (const PscEntry* cached = silicon.psc.lookup(va, silicon.keys.own, cursor.level, level)) {
+    const PscEntry* cached = silicon.psc.lookup(va, silicon.keys.own, cursor.level, level);
+    if constexpr (Effect::kTells) silicon.story->looks_up(WalkCache::psc, va, cached != nullptr ? level : 0);
+    if (cached != nullptr) {
       ++silicon.counters.psc_hits;
       cursor = {cached->table, cached->table_gpa, level - 1, cached->rights, cached->table_rights};
       return true;
@@ -316,7 +337,10 @@ bool translate_second_stage(Silicon& silicon, Gpa gpa, HostAccess access, HostMa
     const auto suits = [&](const HostMapping& held) {
       return (held.rights & needed) == needed && (held.dirty || !needs_dirty);
     };
-    if (const HostMapping* held = silicon.nested_tlb.lookup(gpa.value, context, suits)) {
+    const HostMapping* held = silicon.nested_tlb.lookup(gpa.value, context, suits);
+    if constexpr (Effect::kTells)
+      silicon.story->looks_up(WalkCache::nested_tlb, gpa.value, held != nullptr ? leaf_level(held->size) : 0);
+    if (held != nullptr) {
       ++silicon.counters.nested_tlb_hits;
       mapping = *held;
       return true;
@@ -345,6 +369,7 @@ bool translate(Silicon& silicon, Gva gva, AccessKind access, TlbEntry& entry, Fa
 template bool translate_second_stage<Quiet>(Silicon&, Gpa, HostAccess, HostMapping&, Fault&);
 template bool translate_second_stage<Pure>(Silicon&, Gpa, HostAccess, HostMapping&, Fault&);
 template bool translate<Live>(Silicon&, Gva, AccessKind, TlbEntry&, Fault&);
+template bool translate<Told>(Silicon&, Gva, AccessKind, TlbEntry&, Fault&);
 template bool translate<Pure>(Silicon&, Gva, AccessKind, TlbEntry&, Fault&);
 
 }  // namespace vmem::hw

@@ -432,6 +432,7 @@ void bind_machine(py::module_& m) {
   bind_time(machine);
   bind_programs(m, machine);
   bind_host_memory(machine);
+  bind_explain(machine);
   m.attr("COSTS") = py::dict();
 #define X(name, cycles, unit, source) m.attr("COSTS")[#name] = py::make_tuple(cycles, unit, source);
   VMEM_COSTS(X)

@@ -19,6 +19,7 @@ void bind_host_config(pybind11::module_& m);
 void bind_host_memory(pybind11::classh<PyMachine>& machine);
 void bind_balloon(pybind11::classh<PyMachine>& machine);
 void bind_devices(pybind11::classh<PyMachine>& machine);
+void bind_explain(pybind11::classh<PyMachine>& machine);
 void bind_time(pybind11::classh<PyMachine>& machine);
 void bind_programs(pybind11::module_& m, pybind11::classh<PyMachine>& machine);
 
