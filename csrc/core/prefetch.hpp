@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
 
 namespace vmem {
 
@@ -12,7 +11,7 @@ inline constexpr std::size_t kReadAhead = 4096;  ///< bytes
 
 /// Asks for what lies kReadAhead bytes behind `at`; it may lie beyond the end of the stream.
 inline void read_ahead(const void* at) {
-  __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<std::uintptr_t>(at) + kReadAhead));
+  __builtin_prefetch(static_cast<const std::byte*>(at) + kReadAhead);
 }
 
 }  // namespace vmem

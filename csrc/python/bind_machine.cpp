@@ -200,8 +200,7 @@ void bind_host(py::classh<PyMachine>& machine) {
           [](PyMachine& self, const std::string& name, std::uint64_t memory, int vcpus, const std::string& mmu,
              int backing, const hw::CpuConfig& cpu, const std::string& sync, std::uint64_t shadow_pages,
              bool direct_faults, std::uint32_t software_tlb, std::uint64_t reservation, std::uint64_t limit,
-             std::uint32_t shares, std::uint64_t disk,
-             const std::optional<std::map<std::string, bool>>& balloon) {
+             std::uint32_t shares, std::uint64_t disk, const std::optional<std::map<std::string, bool>>& balloon) {
             vmm::VmConfig config;
             config.name = name;
             config.memory = memory;
@@ -220,8 +219,7 @@ void bind_host(py::classh<PyMachine>& machine) {
           },
           py::kw_only(), py::arg("name"), py::arg("memory"), py::arg("vcpus"), py::arg("mmu"), py::arg("backing"),
           py::arg("cpu"), py::arg("sync"), py::arg("shadow_pages"), py::arg("direct_faults"), py::arg("software_tlb"),
-          py::arg("reservation"), py::arg("limit"), py::arg("shares"), py::arg("disk"),
-          py::arg("balloon"))
+          py::arg("reservation"), py::arg("limit"), py::arg("shares"), py::arg("disk"), py::arg("balloon"))
       .def("destroy_vm", [](PyMachine& self, std::uint16_t vm) { self.enter()->destroy_vm(vm); })
       .def("meminfo",
            [](PyMachine& self) {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from vmem import _core, checks
 from vmem.balloon import Balloon, BalloonDriver, accept_balloon
@@ -20,6 +20,10 @@ from vmem.host_process import HostProcess
 from vmem.programs import RunSummary, VmTime, accept_cpus, accept_quantum
 from vmem.reclaim import HostReclaim
 from vmem.sizes import Size, parse_largest, parse_size
+
+if TYPE_CHECKING:
+    from vmem.explain import Explanation
+    from vmem.guest import Process
 
 _MODES = ("native", "nested", "shadow", "software-tlb")
 _RECLAIM = HostReclaim()
@@ -73,6 +77,12 @@ class Vm(BackedVm):
     def counters(self) -> dict[str, int]:
         """Every counter, summed over the vCPUs."""
         return self._core.counters(self._id)
+
+    def explain(self, process: Process, address: int, kind: str = "load") -> Explanation:
+        """Makes one access and tells every step of it: `print` the result, or look at its `.steps`."""
+        from vmem.explain import explain
+
+        return explain(self, process, address, kind)
 
     def time(self) -> VmTime:
         """What its vCPUs' time has gone to since it was created."""

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from vmem import measures
 from vmem.hypervisor import Hypervisor, Vm
-from vmem.rows import VmMeter
+from vmem.rows import VmMeter, guest_memory
 from vmem.scenario import Process, Scenario
 from vmem.scenario import Vm as VmSpec
 
@@ -63,7 +63,7 @@ class Machine:
             "runnable_ns": time.runnable,
             "resident_bytes": self.vm.resident,
             "swapped_bytes": self.vm.swapped,
-            "guest_used_bytes": guest_used(self.vm),
+            "guest_used_bytes": guest_memory(self.vm)[0],
             "rates": measures.rates(counters),
             "cycles_by_cause": measures.cycles_by_cause(counters, costs),
             "counters": counters,
@@ -93,12 +93,6 @@ class Machine:
                     f"{where}: {job.segfaults:,} segmentation faults, the first at {job.first_segfault:#x}"
                 )
         return found
-
-
-def guest_used(vm: Vm) -> int:
-    """Bytes that the guest's kernel has given out: to processes and to its own page tables."""
-    info = vm.guest.meminfo()
-    return info["MemTotal"] - info["MemFree"]
 
 
 def create_host(scenario: Scenario) -> Hypervisor:

@@ -53,6 +53,17 @@ HOST_TIMELINE = HostRow.__struct_fields__
 """Columns of host.csv."""
 
 
+def guest_memory(vm: Vm) -> tuple[int, int]:
+    """Bytes that the guest's kernel has given out, to processes and to its own page tables, and that it has free.
+
+    Zeros for a VM that the host has killed: nobody can ask its kernel any more.
+    """
+    if vm.is_killed:
+        return 0, 0
+    info = vm.guest.meminfo()
+    return info["MemTotal"] - info["MemFree"], info["MemFree"]
+
+
 class VmMeter:
     """One VM, and what its counters and its time were a step ago."""
 
@@ -69,7 +80,7 @@ class VmMeter:
         passed = time - self._time
         references = made - self._made
         self._counters, self._time, self._made = counters, time, made
-        info = self._vm.guest.meminfo()
+        used, free = guest_memory(self._vm)
         return Row(
             step=step,
             time_ns=now,
@@ -89,8 +100,8 @@ class VmMeter:
             waiting_ns=passed.waiting,
             runnable_ns=passed.runnable,
             resident_bytes=self._vm.resident,
-            guest_used_bytes=info["MemTotal"] - info["MemFree"],
-            guest_free_bytes=info["MemFree"],
+            guest_used_bytes=used,
+            guest_free_bytes=free,
             swapped_bytes=self._vm.swapped,
         )
 

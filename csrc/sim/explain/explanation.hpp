@@ -15,7 +15,7 @@ namespace vmem::sim {
 
 struct Step {
   enum class Kind : std::uint8_t {
-    tlb,       ///< name: which; hit
+    tlb,       ///< name: "l1d", "l1i", "l2" or "software"; hit
     walk,      ///< a walk begins
     cache,     ///< name: "psc", "host_psc", "nested_tlb"; hit, level, address
     read,      ///< number, table, level, address, entry

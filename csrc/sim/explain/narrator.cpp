@@ -122,6 +122,11 @@ Explanation Narrator::make_access() {
     step.number = static_cast<int>(flushes);
     step.cycles = cost_of([&](Counters& c) { c.tlb_flushes = flushes; });
   }
+  if (const std::uint64_t hits = explanation.counters.software_tlb_hits; hits > 0) {
+    Step& step = add(Kind::tlb, "software");
+    step.hit = true;
+    step.cycles = cost_of([&](Counters& c) { c.software_tlb_hits = hits; });
+  }
   add(Kind::result, done ? "done" : "signal").address = done ? at.value : 0;
   explanation.steps = std::move(steps_);
   for (const Step& step : explanation.steps) explanation.cycles += step.cycles;

@@ -2,7 +2,7 @@
 
 namespace vmem::vmm {
 
-SecondLevelTlb::SecondLevelTlb(std::uint32_t entries) : level_({hw::TlbConfig{{entries, kWays}, 0b111}}) {
+SecondLevelTlb::SecondLevelTlb(std::uint32_t entries) : level_({hw::TlbConfig{{entries, kWays}, 0b111}}, clock_) {
   permissions_.update(permissions_for_);
 }
 

@@ -19,6 +19,8 @@ class SecondLevelTlb {
 
   /// `entries`: a positive multiple of kWays.
   explicit SecondLevelTlb(std::uint32_t entries);
+  SecondLevelTlb(const SecondLevelTlb&) = delete;
+  SecondLevelTlb& operator=(const SecondLevelTlb&) = delete;
 
   /// The entry for `gva` if it permits the access as it is. One that does not is dropped, as a page fault drops what a
   /// processor's TLB holds.
@@ -40,6 +42,7 @@ class SecondLevelTlb {
   hw::ContextTable contexts_;
   hw::PermissionTable permissions_;
   hw::State permissions_for_;
+  std::uint64_t clock_ = 0;  ///< touches so far
   hw::TlbLevel level_;
 };
 

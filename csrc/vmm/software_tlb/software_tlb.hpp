@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <list>
 #include <vector>
 
 #include "core/access.hpp"
@@ -47,7 +48,7 @@ class SoftwareTlb {
     hw::Outcome without_entry = hw::Outcome::retry;
     Gva page;                                  ///< of that access
     Gpa gpa;                                   ///< where it goes, if it must be emulated
-    std::vector<SecondLevelTlb> second_level;  ///< none or one
+    std::list<SecondLevelTlb> second_level;  ///< none or one; a list, because they do not move
   };
 
   Processor& of(const hw::Vcpu& vcpu);

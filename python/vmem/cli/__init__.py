@@ -11,6 +11,7 @@ from vmem import __version__
 COMMANDS = {
     "run": ("vmem.cli.run", "Run a scenario: virtual machines on a host; no argument runs the built-in one."),
     "compare": ("vmem.cli.compare", "Run one trace in every MMU mode, side by side."),
+    "explain": ("vmem.cli.explain", "Tell one memory access step by step, with the reasons."),
     "trace": ("vmem.cli.trace", "Look at, convert and record memory traces."),
 }
 """Name → (module, which has the command under the same name; the first line of its help)."""

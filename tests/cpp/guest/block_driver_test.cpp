@@ -122,7 +122,7 @@ TEST_CASE("a buffer outside guest memory puts the device in need of a reset, and
   f.check();
   // A new driver gets it going again.
   guest::InterruptTable interrupts;
-  guest::Devices again(f.vcpu, interrupts);
+  guest::Devices again(f.vcpu, f.kernel, interrupts);
   CHECK_FALSE(f.vm.disk()->needs_reset());
 }
 

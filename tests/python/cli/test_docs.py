@@ -8,12 +8,14 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
 import click
 import msgspec
 import pytest
+from click.testing import Result
 
 import vmem
 from vmem import _core, cli, measures
@@ -260,3 +262,25 @@ def test_layout_of_guest_memory(tmp_path: Path) -> None:
     command = ["c++", "-std=c++20", "-fsyntax-only", f"-I{ROOT / 'csrc'}", str(source)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_commands_of_whose_fault_show_what_the_text_says(vmem_command: Callable[..., Result]) -> None:
+    """Every command runs, and what the answers promise is in its output."""
+    text = _read("guides/whose-fault.md")
+    said: dict[str, str] = {}
+    for command in re.findall(r"^vmem (explain .*)$", text, re.MULTILINE):
+        result = vmem_command(*command.split())
+        assert result.exit_code == 0, (command, result.output)
+        said[command] = result.output
+    assert len(said) >= 11
+    explain = "explain --scenario {} --mmu {}".format
+    assert "VM exit cr3_write" in said[explain("cr3-switch", "shadow")]
+    assert "VM exit cr3_write" not in said[explain("cr3-switch", "nested")]
+    assert "SIGSEGV" in said[explain("segmentation-fault", "shadow")]
+    assert "a true fault" in said[explain("first-touch", "shadow")]
+    assert "VM exit page_table_write" in said[explain("page-table-write", "shadow --sync trace")]
+    assert "VM exit page_table_write" not in said[explain("page-table-write", "shadow --sync vtlb")]
+    for mmu in ("nested", "shadow"):
+        assert "a hidden fault" in said[explain("host-swap", mmu)]
+        assert "us for the disk" in said[explain("host-swap", mmu)]
+    assert "VM exit" not in said[explain("second-touch", "nested")]
