@@ -1,0 +1,92 @@
+"""How fast a host reclaims, and how much of the simulating machine an overcommitted host takes: one table.
+
+    python bench/host_memory.py [--scale 0.25]
+
+Rows say what was done, how fast, and the figure that is asked for. Speeds are of process time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+
+import vmem
+
+PAGE = 4096
+MIB = 1 << 20
+GIB = 1 << 30
+
+
+def steady_reclaim(mode: str, victims: str) -> float:
+    """One fault and one eviction for each page, no stored bytes: pages a second."""
+    host = vmem.Hypervisor("256MiB", swap="1GiB", reclaim=vmem.HostReclaim(victims=victims))
+    process = host.create_vm("vm", memory="768MiB", mmu=mode).guest.spawn()
+    area = process.mmap("512MiB")
+    sweep = vmem.batch(range(area.start, area.end, PAGE), 0)
+    process.access(*sweep)
+    before, began = host.stat()["swapped_in"], time.process_time()
+    for _ in range(4):
+        process.access(*sweep)
+    return (host.stat()["swapped_in"] - before) / (time.process_time() - began)
+
+
+def resident_bytes() -> int:
+    """Of this Python process."""
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * PAGE
+
+
+def overcommitted(scale: float) -> tuple[float, float, int]:
+    """32 VMs of 1.5 times the machine's memory, half of the VMs zipf, half moving from phase to phase.
+
+    Accesses a second; the simulator's memory as a fraction of the memory touched; pages swapped out.
+    """
+    rng = np.random.default_rng(1)
+    memory = int(64 * GIB * scale)
+    size = int(memory * 1.5 / 32) // (2 * MIB) * 2 * MIB
+    before = resident_bytes()
+    host = vmem.Hypervisor(memory, swap=memory)
+    areas = []
+    for i in range(32):
+        process = host.create_vm(f"vm{i}", memory=size).guest.spawn()
+        areas.append((process, process.mmap(int(size * 0.8) // PAGE * PAGE)))
+    touched = 0
+    for process, area in areas:
+        process.access(*vmem.batch(np.arange(area.start, area.end, PAGE, dtype=np.uint64), 0))
+        touched += area.length
+    taken = resident_bytes() - before
+    accesses, spent = 0, 0.0
+    for phase in range(3):
+        for i, (process, area) in enumerate(areas):
+            pages = area.length // PAGE
+            ranks = rng.zipf(1.2, 1 << 20) % pages if i % 2 else rng.integers(0, pages // 50, 1 << 20)
+            start = area.start + phase * (area.length // 4) // PAGE * PAGE * (1 - i % 2)
+            batch = vmem.batch((start + ranks * PAGE).astype(np.uint64), 0)
+            began = time.process_time()
+            process.access(*batch)
+            spent += time.process_time() - began
+            accesses += len(ranks)
+    return accesses / spent, taken / touched, host.stat()["swapped_out"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--scale", type=float, default=1.0, help="of the 64 GiB host")
+    scale = parser.parse_args().scale
+    print(f"{'what':<52} {'measured':>22}   asked for")
+    for mode in ("nested", "shadow"):
+        for victims in ("random", "clock"):
+            speed = steady_reclaim(mode, victims)
+            print(f"{f'steady reclaim, {mode}, {victims}':<52} {f'{speed:,.0f} pages/s':>22}   >= 500,000")
+    speed, fraction, swapped = overcommitted(scale)
+    name = f"32 VMs, {64 * scale:g} GiB host, 1.5x, {swapped:,} pages swapped out"
+    print(f"{name:<52} {f'{speed:,.0f} accesses/s':>22}   >= 20,000,000")
+    print(f"{'simulator memory of the memory touched':<52} {f'{100 * fraction:.2f} %':>22}   <= 2 %")
+
+
+if __name__ == "__main__":
+    main()
