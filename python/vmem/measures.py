@@ -18,6 +18,21 @@ CAUSES = {
 """Where cycles go: name → what it is."""
 
 
+EXIT_REASONS = (
+    "ept_violation",
+    "shadow_page_fault",
+    "page_table_write",
+    "cr3_write",
+    "invlpg",
+    "io",
+    "hypercall",
+    "tlb_refill",
+    "tlb_write",
+    "interrupt",
+)
+"""Why control passed from guest to hypervisor: the `exits.*` counters."""
+
+
 def l1_hits(counters: Counters) -> int:
     """Hits of both L1 TLBs."""
     return counters["l1i_hits"] + counters["l1d_hits"]

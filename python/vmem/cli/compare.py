@@ -1,4 +1,4 @@
-"""`vmem compare`: one trace in every MMU mode, side by side."""
+"""`vmem compare`: one trace in every MMU mode and variant, side by side."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from typing import Any, NamedTuple
 
 import click
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from vmem import measures
 from vmem.cli.common import LateBar, json_option, plain_errors, write_json
 from vmem.cpu import Cpu
-from vmem.hypervisor import Backing, Hypervisor
+from vmem.hypervisor import Backing, Hypervisor, MmuMode, ShadowSync
 from vmem.report.numbers import short_size
-from vmem.scenario import MODES, PAGES
+from vmem.scenario import PAGES
 from vmem.sizes import format_size, parse_size
 from vmem.traces import Trace
 
@@ -25,12 +26,39 @@ SCHEMA = 1
 _PAGE = click.Choice(PAGES)
 _GIB = 1 << 30
 _CAUSES = {f"  {what}": name for name, what in measures.CAUSES.items()}
+_EXITS = {f"  {reason}": f"exits.{reason}" for reason in measures.EXIT_REASONS}
+_ONLY_IF_ANY = {*_CAUSES, *_EXITS}
+"""Rows that are left out of a table where none of its columns has any."""
+
+
+SECOND_LEVEL = 8192
+"""Entries of the hypervisor's second-level TLB, where it keeps one: several times a processor's own."""
+
+
+class Variant(NamedTuple):
+    """A mode, and what is chosen within it."""
+
+    label: str
+    mmu: MmuMode
+    sync: ShadowSync | None = None
+    software_tlb: int | None = None
+
+
+VARIANTS = (
+    Variant("native", "native"),
+    Variant("nested", "nested"),
+    Variant("shadow\ntrace", "shadow", sync="trace"),
+    Variant("shadow\nunsync", "shadow", sync="unsync"),
+    Variant("shadow\nvtlb", "shadow", sync="vtlb"),
+    Variant("software\nTLB", "software-tlb", software_tlb=0),
+    Variant("software\nTLB + L2", "software-tlb", software_tlb=SECOND_LEVEL),
+)
 
 
 class _Column(NamedTuple):
-    """One mode's results."""
+    """One variant's results."""
 
-    mmu: str
+    variant: Variant
     references: int
     segfaults: int
     killed: bool
@@ -38,13 +66,23 @@ class _Column(NamedTuple):
     counters: dict[str, int]
     costs: dict[str, int]
 
-    def numbers(self) -> dict[str, Any]:
+    def slowdown(self, native: _Column) -> float:
+        """Its cycles to those of the native machine."""
+        return self.counters["cycles"] / max(1, native.counters["cycles"])
+
+    def numbers(self, native: _Column) -> dict[str, Any]:
         return {
-            "mmu": self.mmu,
+            "mmu": self.variant.mmu,
+            "sync": self.variant.sync,
+            "software_tlb": self.variant.software_tlb,
             "references": self.references,
             "segfaults": self.segfaults,
             "killed": self.killed,
             "resident_bytes": self.resident,
+            "true_faults": measures.guest_faults(self.counters),
+            "hidden_faults": measures.host_faults(self.counters),
+            "exits": measures.exits(self.counters),
+            "slowdown": self.slowdown(native),
             "rates": measures.rates(self.counters),
             "cycles_by_cause": measures.cycles_by_cause(self.counters, self.costs),
             "counters": self.counters,
@@ -69,7 +107,7 @@ def compare(
     limit: int | None,
     json_file: Path | None,
 ) -> None:
-    """Run TRACE (a file, or a shipped trace's name) in every MMU mode, side by side."""
+    """Run TRACE (a file, or a shipped trace's name) in every MMU mode and variant, side by side."""
     processor = Cpu.preset(cpu)
     opened = Trace.open(trace)
     with LateBar(f"reading {opened.name}") as bar:
@@ -89,7 +127,7 @@ def compare(
             "memory_bytes": size,
             "limit": limit,
             "costs": columns[0].costs,
-            "modes": [column.numbers() for column in columns],
+            "modes": [column.numbers(columns[0]) for column in columns],
         },
     )
 
@@ -107,20 +145,27 @@ def _run_modes(
     total = min(trace.references, limit or trace.references)
     columns = []
     with LateBar(f"running {trace.name}", unit="references", patience=0.5) as bar:
-        for index, mode in enumerate(MODES):
+        for index, variant in enumerate(VARIANTS):
 
             def progress(done: int, before: int = index * total) -> None:
-                bar(before + done, total * len(MODES))
+                bar(before + done, total * len(VARIANTS))
 
             # Native memory must be one piece: a host of twice the size has one.
             hypervisor = Hypervisor((2 * memory // _GIB + 2) * _GIB, cpu=cpu)
-            vm = hypervisor.create_vm(mode, memory=memory, mmu=mode, backing=backing)
+            vm = hypervisor.create_vm(
+                "vm",
+                memory=memory,
+                mmu=variant.mmu,
+                backing=backing,
+                sync=variant.sync or "trace",
+                software_tlb=variant.software_tlb or 0,
+            )
             process = vm.guest.spawn(trace.name)
             process.load(trace, page=page)
             done = process.run(trace, limit, page=page, progress=progress)
             columns.append(
                 _Column(
-                    mode,
+                    variant,
                     done.references,
                     done.segfaults,
                     done.killed,
@@ -152,10 +197,11 @@ def _rows() -> dict[str, Callable[[_Column], str]]:
         "  in the guest's table": count("walk_refs_guest"),
         "  in the host's table": count("walk_refs_host"),
         "  for each walk": rate("refs_per_walk", ".2f"),
-        "guest faults": lambda column: f"{measures.guest_faults(column.counters):,}",
-        "host faults": lambda column: f"{measures.host_faults(column.counters):,}",
+        "true faults, the guest's": lambda column: f"{measures.guest_faults(column.counters):,}",
+        "hidden faults, the host's": lambda column: f"{measures.host_faults(column.counters):,}",
         "VM exits": lambda column: f"{measures.exits(column.counters):,}",
-        "resident memory": lambda column: "-" if column.mmu == "native" else short_size(column.resident),
+        **{label: count(name) for label, name in _EXITS.items()},
+        "resident memory": lambda c: "-" if c.variant.mmu == "native" else short_size(c.resident),
         "cycles": count("cycles"),
         "cycles per access": rate("cycles_per_access", ".3f"),
         **{label: cause(name) for label, name in _CAUSES.items()},
@@ -163,31 +209,56 @@ def _rows() -> dict[str, Callable[[_Column], str]]:
 
 
 def _print(title: str, columns: list[_Column]) -> None:
-    table = Table(box=None, pad_edge=False)
-    table.add_column("")
-    for column in columns:
-        table.add_column(column.mmu, justify="right", no_wrap=True)
-    for label, cell in _rows().items():
-        values = [cell(column) for column in columns]
-        # What no mode has cost is not worth a row.
-        if label.strip() not in measures.CAUSES.values() or any(value != "0.000" for value in values):
-            table.add_row(label, *values)
-    table.add_row(f"cycles / {columns[0].mmu}", *(_ratio(column, columns[0]) for column in columns))
     console = Console(highlight=False)
     console.print(title, style="bold")
-    console.print(table)
+    for table in _tables(columns, console):
+        console.print(table)
+    console.print("slowdown: cycles, to those of the native machine", style="dim")
     for column in columns:
+        name = column.variant.label.replace("\n", " ")
         if column.killed:
             after = f"out of memory after {column.references:,} references"
-            click.echo(f"Warning: {column.mmu}: {after}; --memory gives the guest more", err=True)
+            click.echo(f"Warning: {name}: {after}; --memory gives the guest more", err=True)
         if column.segfaults:
-            click.echo(f"Warning: {column.mmu}: {column.segfaults:,} segmentation faults", err=True)
+            click.echo(f"Warning: {name}: {column.segfaults:,} segmentation faults", err=True)
+
+
+def _tables(columns: list[_Column], console: Console) -> list[Table]:
+    """One table, or as many as the console is too narrow for: as many columns in each as fit."""
+    rows = _cells(columns)
+    tables: list[Table] = []
+    first = 0
+    while first < len(columns):
+        last = len(columns)
+        while last > first + 1 and _width(_table(columns, rows, first, last), console) > console.width:
+            last -= 1
+        tables.append(_table(columns, rows, first, last))
+        first = last
+    return tables
+
+
+def _cells(columns: list[_Column]) -> dict[str, list[str]]:
+    """What the rows hold, in every column."""
+    rows = {label: [cell(column) for column in columns] for label, cell in _rows().items()}
+    return rows | {"slowdown": [f"{column.slowdown(columns[0]):.3f}" for column in columns]}
+
+
+def _table(columns: list[_Column], rows: dict[str, list[str]], first: int, last: int) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("", no_wrap=True)
+    for column in columns[first:last]:
+        table.add_column(column.variant.label, justify="right", no_wrap=True, vertical="bottom")
+    for label, values in rows.items():
+        here = values[first:last]
+        if label not in _ONLY_IF_ANY or any(value not in ("0", "0.000") for value in here):
+            table.add_row(label, *here)
+    return table
+
+
+def _width(table: Table, console: Console) -> int:
+    return Measurement.get(console, console.options.update(max_width=10_000), table).maximum
 
 
 def _per_access(column: _Column, cause: str) -> float:
     cycles = measures.cycles_by_cause(column.counters, column.costs)[cause]
     return cycles / max(1, column.counters["accesses"])
-
-
-def _ratio(column: _Column, base: _Column) -> str:
-    return f"{column.counters['cycles'] / max(1, base.counters['cycles']):.3f}"

@@ -12,7 +12,8 @@ import pytest
 from click.testing import Result
 
 import vmem
-from vmem.scenario import MODES
+from vmem import measures
+from vmem.cli.compare import VARIANTS
 
 Command = Callable[..., Result]
 
@@ -24,38 +25,77 @@ def _compare(command: Command, tmp_path: Path, *arguments: object) -> tuple[Resu
     return result, json.loads(target.read_text())
 
 
-def _mode(numbers: dict[str, Any], mmu: str) -> dict[str, Any]:
-    return next(mode for mode in numbers["modes"] if mode["mmu"] == mmu)
+def _mode(numbers: dict[str, Any], mmu: str, sync: str | None = None) -> dict[str, Any]:
+    return next(mode for mode in numbers["modes"] if mode["mmu"] == mmu and mode["sync"] in (None, sync))
 
 
 def _row(result: Result, label: str) -> list[str]:
-    line = next(line for line in result.stdout.splitlines() if line.startswith(label))
-    return line[len(label) :].split()
+    """A row's cells, through all the tables that the width of the console made of one."""
+    lines = [line for line in result.stdout.splitlines() if line.startswith(label)]
+    return [cell for line in lines for cell in line[len(label) :].split()]
 
 
-def test_every_mode_is_a_column(vmem_command: Command, tmp_path: Path) -> None:
+def test_every_mode_and_variant_is_a_column(vmem_command: Command, tmp_path: Path) -> None:
     result, numbers = _compare(vmem_command, tmp_path, "bfs", "--limit", 2_000_000)
-    assert [mode["mmu"] for mode in numbers["modes"]] == list(MODES)
-    assert result.stdout.splitlines()[1].split() == list(MODES)
+    named = [(mode["mmu"], mode["sync"], mode["software_tlb"]) for mode in numbers["modes"]]
+    assert named == [variant[1:] for variant in VARIANTS]
     for mode in numbers["modes"]:
-        assert mode["references"] == 2_000_000 == mode["counters"]["accesses"]
-        assert sum(mode["cycles_by_cause"].values()) == mode["counters"]["cycles"]
+        c = mode["counters"]
+        assert mode["references"] == 2_000_000 == c["accesses"]
+        assert sum(mode["cycles_by_cause"].values()) == c["cycles"]
+        assert mode["true_faults"] == c["faults.guest_page_fault"]
+        assert mode["hidden_faults"] + mode["true_faults"] == sum(
+            count for name, count in c.items() if name.startswith("faults.")
+        )
+        assert mode["exits"] == sum(count for name, count in c.items() if name.startswith("exits."))
+        assert mode["slowdown"] == c["cycles"] / numbers["modes"][0]["counters"]["cycles"]
     native, nested = (_mode(numbers, mmu) for mmu in ("native", "nested"))
     assert native["counters"]["tlb_misses"] == nested["counters"]["tlb_misses"] > 0
     assert native["counters"]["walk_refs_host"] == 0 < nested["counters"]["walk_refs_host"]
-    assert _row(result, "walk references") == [
-        f"{mode['counters']['walk_refs']:,}" for mode in numbers["modes"]
-    ]
-    ratio = nested["counters"]["cycles"] / native["counters"]["cycles"]
-    assert _row(result, "cycles / native")[:2] == ["1.000", f"{ratio:.3f}"]
-    assert max(len(line.rstrip()) for line in result.stdout.splitlines()) <= 80
+    assert native["exits"] == native["hidden_faults"] == 0
+    # All see the same faults: no guest can tell.
+    assert len({mode["true_faults"] for mode in numbers["modes"]}) == 1
+    for label, key in {"walk references": "walk_refs", "walks": "walks", "cycles  ": "cycles"}.items():
+        assert _row(result, label) == [f"{mode['counters'][key]:,}" for mode in numbers["modes"]]
+    assert _row(result, "VM exits") == [f"{mode['exits']:,}" for mode in numbers["modes"]]
+    ratios = [f"{mode['slowdown']:.3f}" for mode in numbers["modes"]]
+    assert _row(result, "slowdown  ") == ratios and ratios[0] == "1.000"
+
+
+def test_exits_are_shown_by_reason(vmem_command: Command, tmp_path: Path) -> None:
+    result, numbers = _compare(vmem_command, tmp_path, "bfs", "--limit", 300_000)
+    names = {name.removeprefix("exits.") for name in numbers["modes"][0]["counters"] if "exits." in name}
+    assert names == set(measures.EXIT_REASONS)
+    for reason in ("ept_violation", "page_table_write", "tlb_refill"):
+        counts = [mode["counters"][f"exits.{reason}"] for mode in numbers["modes"]]
+        shown = [int(cell.replace(",", "")) for cell in _row(result, f"  {reason}")]
+        assert [count for count in shown if count] == [count for count in counts if count] != []
+    assert "  hypercall" not in result.stdout
+
+
+@pytest.mark.parametrize(("columns", "tables"), [(80, 2), (60, 4), (200, 1), (20, len(VARIANTS))])
+def test_the_table_is_cut_to_the_width_of_the_console(
+    vmem_command: Command, tmp_path: Path, columns: int, tables: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    result, numbers = _compare(vmem_command, tmp_path, "bfs", "--limit", 300_000)
+    lines = result.stdout.splitlines()
+    if columns >= 60:
+        assert sum(line.startswith("references") for line in lines) == tables
+        assert len(_row(result, "references")) == len(numbers["modes"])
+        assert max(len(line.rstrip()) for line in lines) <= columns
+
+
+def _options(mode: dict[str, Any]) -> dict[str, Any]:
+    chosen = {key: mode[key] for key in ("mmu", "sync", "software_tlb")}
+    return {key: value for key, value in chosen.items() if value is not None}
 
 
 def test_same_numbers_as_the_python_api(vmem_command: Command, tmp_path: Path) -> None:
     _, numbers = _compare(vmem_command, tmp_path, "gups", "--limit", 3_000_000, "--memory", "512MiB")
     trace = vmem.Trace.open("gups")
     for mode in numbers["modes"]:
-        vm = vmem.Hypervisor("3GiB").create_vm("vm", memory="512MiB", mmu=mode["mmu"])
+        vm = vmem.Hypervisor("3GiB").create_vm("vm", memory="512MiB", **_options(mode))
         process = vm.guest.spawn("gups")
         process.load(trace)
         process.run(trace, 3_000_000)
@@ -79,15 +119,16 @@ def test_a_file_of_single_references(vmem_command: Command, tmp_path: Path) -> N
     np.savez(tmp_path / "t.npz", addresses=addresses, kinds=np.zeros(len(addresses), np.uint8))
     result, numbers = _compare(vmem_command, tmp_path, tmp_path / "t.npz")
     assert numbers["trace"] == "t" and numbers["modes"][0]["references"] == 500
-    assert _row(result, "guest faults") == ["100"] * len(MODES)
+    assert _row(result, "true faults, the guest's") == ["100"] * len(VARIANTS)
 
 
 def test_too_little_memory_is_a_warning(vmem_command: Command, tmp_path: Path) -> None:
     result, numbers = _compare(vmem_command, tmp_path, "gups", "--memory", "16MiB")
     assert all(mode["killed"] for mode in numbers["modes"])
-    for mode in numbers["modes"]:
+    for mode, variant in zip(numbers["modes"], VARIANTS, strict=True):
         after = f"out of memory after {mode['references']:,} references"
-        assert f"Warning: {mode['mmu']}: {after}; --memory gives the guest more" in result.stderr
+        name = variant.label.replace("\n", " ")
+        assert f"Warning: {name}: {after}; --memory gives the guest more" in result.stderr
 
 
 @pytest.mark.parametrize(
