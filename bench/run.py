@@ -16,15 +16,25 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import shadow
 
 import vmem
 from vmem.traces import MapEvent, References, Trace, shipped
 
-MODES = ("native", "nested")
-RANDOM_UPDATES = "gups"
+MODES: dict[str, dict[str, Any]] = {
+    "native": {"mmu": "native"},
+    "nested": {"mmu": "nested"},
+    "trace": {"mmu": "shadow", "sync": "trace"},
+    "unsync": {"mmu": "shadow", "sync": "unsync"},
+    "vtlb": {"mmu": "shadow", "sync": "vtlb"},
+    "software": {"mmu": "software-tlb"},
+}
+COMPACT = ("native", "nested")
+"""Modes in which replay of runs is measured too."""
 
 Addresses = npt.NDArray[np.uint64]
 Kinds = npt.NDArray[np.uint8]
@@ -76,7 +86,7 @@ def _seconds(work: Callable[[], object]) -> float:
 
 def _process(mode: str, trace: Trace) -> vmem.Process:
     host = vmem.Hypervisor("4GiB")
-    vm = host.create_vm(mode, memory="1GiB", mmu=mode)  # type: ignore[arg-type]
+    vm = host.create_vm(mode, memory="1GiB", **MODES[mode])
     process = vm.guest.spawn(trace.name)
     process.load(trace)
     return process
@@ -95,7 +105,7 @@ def measure(yardstick: Yardstick, name: str, limit: int, repeat: int) -> dict[st
         process.access(addresses, kinds)
         contestants[f"{mode}.access"] = (lambda p=process: p.access(addresses, kinds), len(addresses))
         core, where = process._core, process._where
-        if limit >= trace.references:
+        if mode in COMPACT and limit >= trace.references:
             contestants[f"{mode}.compact"] = (
                 lambda c=core, w=where: c.replay(*w, runs, None),
                 trace.references,
@@ -110,7 +120,7 @@ def measure(yardstick: Yardstick, name: str, limit: int, repeat: int) -> dict[st
 def first_touch(mode: str, pages: int) -> float:
     """Seconds per first-touch fault."""
     host = vmem.Hypervisor("8GiB")
-    vm = host.create_vm(mode, memory="4GiB", mmu=mode)  # type: ignore[arg-type]
+    vm = host.create_vm(mode, memory="4GiB", **MODES[mode])
     process = vm.guest.spawn("toucher")
     area = process.mmap(pages * 4096)
     addresses = np.arange(area.start, area.end, 4096, dtype=np.uint64)
@@ -129,28 +139,28 @@ def main() -> None:
     results: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as directory:
         yardstick = Yardstick(directory)
-        print(
-            f"{'trace':10}{'yardstick':>12}  ratio to it: {'native':>8}{'nested':>8}"
-            f"{'native compact':>16}{'nested compact':>16}"
-        )
+        columns = [f"{mode}.access" for mode in MODES] + [f"{mode}.compact" for mode in COMPACT]
+        names = [*MODES, "native c.", "nested c."]
+        print("Ratios of speeds to the yardstick; 'c.' is the replay of page-compact runs.")
+        print(f"{'trace':8}{'yardstick':>10}" + "".join(f"{name:>10}" for name in names))
         for name in shipped():
             best = results[name] = measure(yardstick, name, limit, repeat)
             base = best["yardstick"]
-            ratios = [
-                base / best[f"{m}.{k}"] if f"{m}.{k}" in best else float("nan")
-                for k in ("access", "compact")
-                for m in MODES
-            ]
-            print(
-                f"{name:10}{1e-6 / base:7.0f} M/s  {'':13}{ratios[0]:8.2f}{ratios[1]:8.2f}"
-                f"{ratios[2]:16.2f}{ratios[3]:16.2f}"
-            )
+            ratios = [base / best[key] if key in best else float("nan") for key in columns]
+            print(f"{name:8}{1e-6 / base:6.0f} M/s" + "".join(f"{ratio:10.2f}" for ratio in ratios))
             sys.stdout.flush()
     pages = 20_000 if arguments.smoke else 400_000
-    for mode in MODES:
+    for mode in COMPACT:
         touch = min(first_touch(mode, pages) for _ in range(repeat))
         results[f"first-touch {mode}"] = {"seconds": touch}
         print(f"first touch, {mode}: {1e-6 / touch:.2f} million faults a second")
+    for what, measure_one in (
+        ("hidden shadow fills", shadow.fills),
+        ("traced table stores", shadow.traced_stores),
+    ):
+        each = min(measure_one(pages // 4) for _ in range(repeat))
+        results[what] = {"seconds": each}
+        print(f"{what}: {1e-6 / each:.2f} million a second")
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=1) + "\n")
 

@@ -10,8 +10,6 @@ namespace vmem {
 inline constexpr std::size_t kReadAhead = 4096;  ///< bytes
 
 /// Asks for what lies kReadAhead bytes behind `at`; it may lie beyond the end of the stream.
-inline void read_ahead(const void* at) {
-  __builtin_prefetch(static_cast<const std::byte*>(at) + kReadAhead);
-}
+inline void read_ahead(const void* at) { __builtin_prefetch(static_cast<const std::byte*>(at) + kReadAhead); }
 
 }  // namespace vmem

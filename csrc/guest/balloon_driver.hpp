@@ -60,7 +60,7 @@ class BalloonDriver {
 
   static constexpr std::uint32_t kInflate = 0, kDeflate = 1, kStats = 2;
   /// In the driver's page: the PFNs of a request, then statistics.
-  static constexpr std::uint64_t kStatsAt = 4 * virtio::balloon::kPfnsPerRequest;
+  static constexpr std::uint64_t kStatsAt = sizeof(virtio::balloon::Pfn) * virtio::balloon::kPfnsPerRequest;
 
   VirtioDriver device_;
   Kernel& kernel_;

@@ -57,7 +57,10 @@ void BlockDriver::submit(hw::Vcpu& vcpu, block::Operation operation, std::uint64
                       std::to_string(kMaxSegments));
   const std::size_t descriptors = device_.has(virtio::kIndirectDescriptors) ? 1 : segments.size() + 2;
   const std::uint16_t slot = take_slot(vcpu, descriptors);
-  if (slot == kNone) return done(vcpu, false);
+  if (slot == kNone) {
+    done(vcpu, false);
+    return;
+  }
   done_[slot] = std::move(done);
   const Gpa at = slot_at(slot);
   vcpu.store(at, block::Header{operation, 0, sector});

@@ -48,7 +48,8 @@ bool VirtioDriver::negotiate(hw::Vcpu& vcpu, std::uint64_t wanted) {
   return false;
 }
 
-std::optional<virtio::DriverQueue> VirtioDriver::set_up_queue(hw::Vcpu& vcpu, std::uint32_t index, std::uint16_t most) {
+std::optional<virtio::DriverQueue> VirtioDriver::set_up_queue(hw::Vcpu& vcpu, std::uint32_t index,
+                                                              std::uint16_t most) const {
   write(vcpu, reg::kQueueSelect, index);
   const std::uint32_t largest = read(vcpu, reg::kQueueSizeMax);
   if (largest == 0) return std::nullopt;

@@ -161,7 +161,8 @@ class DeviceQueue {
     if (descriptor.length == 0) return fail(QueueError::empty_buffer);
     if (!memory.contains(Gpa{descriptor.address}, descriptor.length)) return fail(QueueError::buffer_outside);
     if (!writable && !chain.writable.empty()) return fail(QueueError::order);
-    if ((bytes += descriptor.length) > 1ull << 32) return fail(QueueError::too_long);
+    bytes += descriptor.length;
+    if (bytes > 1ull << 32) return fail(QueueError::too_long);
     (writable ? chain.writable : chain.readable).push_back({Gpa{descriptor.address}, descriptor.length});
     return true;
   }

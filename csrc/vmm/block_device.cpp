@@ -57,8 +57,10 @@ void BlockDevice::handle(hw::Vcpu& vcpu, GuestMemory& memory, const virtio::Chai
   block::Header header{};
   const std::uint64_t writable = virtio::total_bytes(chain.writable);
   // Without a header there is no request, and without a byte for the status no way to answer it.
-  if (!out.read(memory, std::as_writable_bytes(std::span(&header, 1))) || writable == 0)
-    return need_reset(vcpu, "a block request without a header or a status byte");
+  if (!out.read(memory, std::as_writable_bytes(std::span(&header, 1))) || writable == 0) {
+    need_reset(vcpu, "a block request without a header or a status byte");
+    return;
+  }
   virtio::Stream in(chain.writable);
   Served served = serve(memory, header, out, in);
   if (served.status != block::Status::ok) ++stat_.errors;

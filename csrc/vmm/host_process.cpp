@@ -10,7 +10,10 @@ namespace vmem::vmm {
 void HostProcess::resize(std::uint64_t bytes) {
   const std::uint64_t before = frames_.size();
   const std::uint64_t frames = align_up(bytes, kPageSize) >> kPageShift;
-  if (frames <= before) return shrink(frames);
+  if (frames <= before) {
+    shrink(frames);
+    return;
+  }
   if (frames - before > host_.memory.bytes().frames() || !reclaim_.free_up(frames - before))
     throw OutOfMemory("host process '" + name_ + "': " + std::to_string((frames - before) << kPageShift) +
                       " more bytes; the machine has " +

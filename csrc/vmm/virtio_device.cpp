@@ -63,7 +63,10 @@ std::uint32_t VirtioDevice::read_queue(std::uint32_t offset) const {
 }
 
 void VirtioDevice::write(hw::Vcpu& vcpu, std::uint32_t offset, std::uint32_t value) {
-  if (offset >= reg::kConfig) return write_config(vcpu, offset - reg::kConfig, value);
+  if (offset >= reg::kConfig) {
+    write_config(vcpu, offset - reg::kConfig, value);
+    return;
+  }
   switch (offset) {
     case reg::kDeviceFeaturesSelect:
       device_features_select_ = value;
@@ -98,7 +101,10 @@ void VirtioDevice::write_queue(hw::Vcpu& vcpu, std::uint32_t offset, std::uint32
   if (queue_select_ >= queues_.size()) return;
   Queue& queue = queues_[queue_select_];
   if (offset == reg::kQueueReady) {
-    if (value == 0) return queue.queue.stop();
+    if (value == 0) {
+      queue.queue.stop();
+      return;
+    }
     if (queue.queue.is_ready()) return;
     const GuestMemory memory(vm_, vcpu);
     const virtio::QueueError error =
@@ -115,24 +121,33 @@ void VirtioDevice::write_queue(hw::Vcpu& vcpu, std::uint32_t offset, std::uint32
       queue.set_up.size = value > virtio::kMaxQueueSize ? std::uint16_t{0} : static_cast<std::uint16_t>(value);
       break;
     case reg::kDescriptorsLow:
-      return set_low(queue.set_up.descriptors, value);
+      set_low(queue.set_up.descriptors, value);
+      break;
     case reg::kDescriptorsHigh:
-      return set_high(queue.set_up.descriptors, value);
+      set_high(queue.set_up.descriptors, value);
+      break;
     case reg::kDriverLow:
-      return set_low(queue.set_up.available, value);
+      set_low(queue.set_up.available, value);
+      break;
     case reg::kDriverHigh:
-      return set_high(queue.set_up.available, value);
+      set_high(queue.set_up.available, value);
+      break;
     case reg::kDeviceLow:
-      return set_low(queue.set_up.used, value);
+      set_low(queue.set_up.used, value);
+      break;
     case reg::kDeviceHigh:
-      return set_high(queue.set_up.used, value);
+      set_high(queue.set_up.used, value);
+      break;
     default:
       break;
   }
 }
 
 void VirtioDevice::write_status(hw::Vcpu& vcpu, std::uint32_t value) {
-  if (value == 0) return reset();
+  if (value == 0) {
+    reset();
+    return;
+  }
   const std::uint32_t before = status_;
   // Bits are only ever added, and NEEDS_RESET is the device's.
   status_ |=

@@ -94,13 +94,7 @@ std::string name_of(hw::WalkCache cache) {
 }  // namespace
 
 Narrator::Narrator(vmm::Vm& vm, hw::Vcpu& vcpu, const CostModel& costs, Gva gva, AccessKind kind)
-    : vm_(vm),
-      vcpu_(vcpu),
-      costs_(costs),
-      gva_(gva),
-      kind_(kind),
-      before_(vcpu.mmu().counters()),
-      known_(paths()) {
+    : vm_(vm), vcpu_(vcpu), costs_(costs), gva_(gva), kind_(kind), before_(vcpu.mmu().counters()), known_(paths()) {
   vcpu_.tell(this);
 }
 
@@ -182,7 +176,8 @@ TablePath Narrator::paths() {
 void Narrator::note_changes() {
   TablePath now = paths();
   for (const PathEntry& entry : now) {
-    const auto old = std::find_if(known_.begin(), known_.end(), [&](const PathEntry& k) { return k.same_place(entry); });
+    const auto old =
+        std::find_if(known_.begin(), known_.end(), [&](const PathEntry& k) { return k.same_place(entry); });
     const bool was_known = old != known_.end();
     if (was_known ? old->entry == entry.entry : entry.entry == 0) continue;
     Step& step = add(Kind::change);

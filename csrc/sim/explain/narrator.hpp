@@ -10,8 +10,8 @@
 
 namespace vmem::sim {
 
-/// Changes are found by comparing the tables before and after each thing that may change them, so nobody who changes one
-/// has to tell.
+/// Changes are found by comparing the tables before and after each thing that may change them, so nobody who changes
+/// one has to tell.
 class Narrator final : public hw::Story {
  public:
   Narrator(vmm::Vm& vm, hw::Vcpu& vcpu, const CostModel& costs, Gva gva, AccessKind kind);

@@ -129,7 +129,10 @@ void BalloonDevice::inflate(GuestMemory& memory) {
       Discard discard(vm());
       partial_.forget();
       for_each_pfn(memory, chain_, [&](Gfn gfn) {
-        if (!vm().contains(gfn)) return broke(Rule::pfn_outside);
+        if (!vm().contains(gfn)) {
+          broke(Rule::pfn_outside);
+          return;
+        }
         if (held_[gfn.value]) broke(Rule::inflated_twice);
         held_count_ += held_[gfn.value] ? 0 : 1;
         held_[gfn.value] = true;
@@ -152,8 +155,14 @@ void BalloonDevice::deflate(GuestMemory& memory) {
   while (pop(memory, kDeflate, chain_)) {
     ++stat_.deflate_requests;
     for_each_pfn(memory, chain_, [&](Gfn gfn) {
-      if (!vm().contains(gfn)) return broke(Rule::pfn_outside);
-      if (!held_[gfn.value]) return broke(Rule::deflated_not_inflated);
+      if (!vm().contains(gfn)) {
+        broke(Rule::pfn_outside);
+        return;
+      }
+      if (!held_[gfn.value]) {
+        broke(Rule::deflated_not_inflated);
+        return;
+      }
       if (told_first && can_see && vm().second_stage()->find(gfn).present) broke(Rule::used_before_told);
       held_[gfn.value] = false;
       --held_count_;

@@ -121,7 +121,7 @@ std::uint64_t Reclaim::ask_balloons(std::uint64_t frames) {
     return a->resident_frames() * b->config().shares > b->resident_frames() * a->config().shares;
   });
   std::uint64_t expected = 0;
-  for (Vm* vm : givers)
+  for (const Vm* vm : givers)
     if (expected < frames) expected += vm->reclaim_source()->request(std::min(frames - expected, spare(*vm)));
   return expected;
 }

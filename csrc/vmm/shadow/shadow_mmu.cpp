@@ -256,7 +256,7 @@ void ShadowMmu::forget_large(Hfn head) {
 }
 
 void ShadowMmu::give_up_pages() {
-  for (ShadowPage* root : roots_)
+  for (const ShadowPage* root : roots_)
     for (unsigned index = 0; root != nullptr && index < paging::kEntries; ++index)
       table_.drop_entry(root->entry(index), root->key.level);
   table_.reclaim(table_.size());

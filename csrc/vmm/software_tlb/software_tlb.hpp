@@ -46,8 +46,8 @@ class SoftwareTlb {
     AccessKind access = AccessKind::load;  ///< that raised the latest exception
     /// What the access will come to when it is made again, if it could not be given a TLB entry.
     hw::Outcome without_entry = hw::Outcome::retry;
-    Gva page;                                  ///< of that access
-    Gpa gpa;                                   ///< where it goes, if it must be emulated
+    Gva page;                                ///< of that access
+    Gpa gpa;                                 ///< where it goes, if it must be emulated
     std::list<SecondLevelTlb> second_level;  ///< none or one; a list, because they do not move
   };
 
