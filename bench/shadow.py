@@ -37,7 +37,7 @@ def fills(pages: int) -> float:
 
 
 def traced_stores(pages: int) -> float:
-    """Seconds per emulated store: the guest's kernel changes the protection of every page, to and fro."""
+    """Seconds per emulated store: the guest's kernel changes the protection of every page and back."""
     vm, process, area = _machine("trace", pages)
     before = vm.counters()["exits.page_table_write"]
     start = time.perf_counter()

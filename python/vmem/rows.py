@@ -54,7 +54,7 @@ HOST_TIMELINE = HostRow.__struct_fields__
 
 
 def guest_memory(vm: Vm) -> tuple[int, int]:
-    """Bytes that the guest's kernel has given out, to processes and to its own page tables, and that it has free.
+    """Bytes that the guest's kernel has given out (to processes, to its page tables), and that it has free.
 
     Zeros for a VM that the host has killed: nobody can ask its kernel any more.
     """
