@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing_extensions import Buffer
+from typing import TYPE_CHECKING
 
 from vmem import _core, checks
 from vmem.sizes import Size, parse_size
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 
 class HostProcess:

@@ -26,7 +26,9 @@ class Bench:
     @classmethod
     def create(cls, mmu: MmuMode, sync: ShadowSync, cpu: str, page: str, backing: Backing) -> Bench:
         host = Hypervisor("1GiB", swap="64MiB", cpu=cpu)
-        vm = host.create_vm("guest", memory="64MiB", mmu=mmu, sync=sync, backing=backing)
+        vm = host.create_vm(
+            "guest", memory="64MiB", mmu=mmu, sync=sync, backing=backing, balloon=mmu != "native"
+        )
         process = vm.guest.spawn("app")
         area = process.mmap("4MiB", page=page)
         process.write(area.start, b"first")
@@ -70,6 +72,18 @@ def host_swap(bench: Bench) -> tuple[Process, int, str]:
     return bench.process, bench.start, "load"
 
 
+def ballooned(bench: Bench) -> tuple[Process, int, str]:
+    """The guest's balloon took the frame and gave it back: it has no machine memory until it is used."""
+    bench.needs_hypervisor()
+    assert bench.vm.balloon is not None
+    bench.process.munmap(bench.start, PAGE)
+    for target in ("8MiB", "64MiB"):
+        bench.vm.balloon.target = target
+        bench.host.advance("5s")
+    bench.process.mmap(PAGE, at=bench.start)
+    return bench.process, bench.start, "store"
+
+
 def unmapped(bench: Bench) -> tuple[Process, int, str]:
     """The guest has unmapped the page and mapped the range anew: its kernel makes a new page."""
     bench.process.munmap(bench.start, PAGE)
@@ -107,6 +121,7 @@ SCENARIOS: dict[str, Scene] = {
     "first-touch": first_touch,
     "second-touch": second_touch,
     "host-swap": host_swap,
+    "ballooned": ballooned,
     "unmapped": unmapped,
     "copy-on-write": copy_on_write,
     "page-table-write": page_table_write,

@@ -284,3 +284,7 @@ def test_commands_of_whose_fault_show_what_the_text_says(vmem_command: Callable[
         assert "a hidden fault" in said[explain("host-swap", mmu)]
         assert "us for the disk" in said[explain("host-swap", mmu)]
     assert "VM exit" not in said[explain("second-touch", "nested")]
+    violations = [
+        said[explain(what, "nested")].count("VM exit ept_violation") for what in ("ballooned", "unmapped")
+    ]
+    assert violations == [1, 0]

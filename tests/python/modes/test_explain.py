@@ -126,6 +126,13 @@ def test_what_the_guest_never_learns_of() -> None:
         assert any(step.waited_ns > 0 for step in swapped.steps) == (mmu != "software-tlb")
 
 
+def test_a_frame_that_the_balloon_took_comes_back_without_memory() -> None:
+    """The guest's kernel uses both frames again as its own; only the ballooned one has to be backed."""
+    for mmu in ("nested", "shadow", "software-tlb"):
+        assert "backed_on_demand" in kinds_of(run("ballooned", mmu), "verdict")
+        assert "backed_on_demand" not in kinds_of(run("unmapped", mmu), "verdict")
+
+
 def test_a_segmentation_fault_ends_with_a_signal() -> None:
     for mmu in ("native", "nested", "shadow"):
         told = run("segmentation-fault", mmu)
@@ -144,7 +151,7 @@ def test_every_scenario_can_be_told_and_drawn(scenario: str, mmu: str, tmp_path:
     picture, data = tmp_path / "walk.svg", tmp_path / "steps.json"
     arguments = ["explain", "--scenario", scenario, "--mmu", mmu, "--svg", str(picture), "--json", str(data)]
     result = CliRunner().invoke(main, arguments)
-    if mmu == "native" and scenario == "host-swap":
+    if mmu == "native" and scenario in ("host-swap", "ballooned"):
         assert result.exit_code == 1
         assert "needs a hypervisor" in result.output
         return
