@@ -287,4 +287,4 @@ def test_commands_of_whose_fault_show_what_the_text_says(vmem_command: Callable[
     violations = [
         said[explain(what, "nested")].count("VM exit ept_violation") for what in ("ballooned", "unmapped")
     ]
-    assert violations == [1, 0]
+    assert violations[0] > violations[1] == 0
