@@ -146,7 +146,7 @@ class DeviceQueue {
           return fail(QueueError::bad_indirect);
         inside = true;
         table = Gpa{descriptor.address};
-        entries = descriptor.length / sizeof(Descriptor);
+        entries = static_cast<std::uint32_t>(descriptor.length / sizeof(Descriptor));
         at = 0;
         continue;
       }
