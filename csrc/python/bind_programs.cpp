@@ -38,7 +38,7 @@ sim::Stores stores_of(std::optional<std::uint64_t> share) {
   return {sim::Stores::Pattern::alternate, 0};
 }
 
-sim::References references_of(const PyOffsets& offsets, std::optional<std::uint64_t> stores, std::uint64_t seed) {
+sim::ReferenceStream references_of(const PyOffsets& offsets, std::optional<std::uint64_t> stores, std::uint64_t seed) {
   return {offsets.offsets, stores_of(stores), seed};
 }
 
@@ -74,9 +74,9 @@ void bind_offsets(py::module_& m) {
            py::arg("count"));
 }
 
-sim::MapCall map_call(const Call& call) {
+sim::ReplayedCall map_call(const Call& call) {
   const auto& [kind, start, length, prot, name] = call;
-  using Kind = sim::MapCall::Kind;
+  using Kind = sim::ReplayedCall::Kind;
   const Kind which = kind == "munmap"     ? Kind::munmap
                      : kind == "mprotect" ? Kind::mprotect
                      : kind == "brk"      ? Kind::brk
@@ -173,7 +173,7 @@ std::uint64_t start_demand(PyMachine& self, const Start& where,
 /// `open()` gives an iterator over the trace's items, anew for every run.
 std::uint64_t start_trace(PyMachine& self, const Start& where, const std::vector<Call>& areas, py::object open,
                           Nanoseconds compute, int page) {
-  std::vector<sim::MapCall> first;
+  std::vector<sim::ReplayedCall> first;
   first.reserve(areas.size());
   for (const Call& area : areas) first.push_back(map_call(area));
   return start(self, where, [first, opener = kept(std::move(open)), compute, page] {

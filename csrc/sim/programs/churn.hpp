@@ -12,7 +12,7 @@ namespace vmem::sim {
 /// The parent touches all of its memory once. Then, child after child: the child makes its references, whose stores
 /// break copy-on-write, and exits.
 struct ChurnConfig {
-  References references;       ///< of all children together; the memory is that of its offsets
+  ReferenceStream references;  ///< of all children together; the memory is that of its offsets
   std::uint64_t children = 0;  ///< before it ends
   std::uint64_t each = 0;      ///< references of one child
   Nanoseconds compute = 0;

@@ -76,7 +76,7 @@ Turn DemandProgram::use() {
   // Few enough that a change of the curve is seen within a millisecond or so.
   const std::uint64_t room = config_.compute == 0 ? Batch::kMost : kMillisecond / config_.compute;
   const std::size_t count = std::clamp<std::uint64_t>(room, 1, Batch::kMost);
-  const References references{offsets_[at_], config_.stores, config_.seed};
+  const ReferenceStream references{offsets_[at_], config_.stores, config_.seed};
   references.fill(base_, made_, std::span(batch_.addresses).first(count), std::span(batch_.kinds).first(count));
   made_ += count;
   return batch_.turn(count, config_.compute);

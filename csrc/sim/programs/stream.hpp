@@ -10,7 +10,7 @@
 namespace vmem::sim {
 
 struct StreamConfig {
-  References references;
+  ReferenceStream references;
   std::uint64_t count = 0;  ///< references before it ends
   Nanoseconds compute = 0;
   PageSize page = PageSize::k4K;  ///< the largest of its mapping

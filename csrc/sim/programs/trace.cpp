@@ -7,13 +7,13 @@ namespace vmem::sim {
 
 Turn TraceProgram::next(Session& session) {
   if (!std::exchange(begun_, true))
-    for (const MapCall& area : config_.areas) fill_gaps(session, area);
+    for (const ReplayedCall& area : config_.areas) fill_gaps(session, area);
   for (;;) {
     item_ = config_.pull();
     Turn turn;
     turn.compute = config_.compute;
     if (std::holds_alternative<std::monostate>(item_)) return {};
-    if (const auto* const call = std::get_if<MapCall>(&item_)) {
+    if (const auto* const call = std::get_if<ReplayedCall>(&item_)) {
       make(session, *call);
     } else if (const auto* const runs = std::get_if<std::vector<Run>>(&item_)) {
       turn.kind = Turn::Kind::runs;
@@ -29,22 +29,22 @@ Turn TraceProgram::next(Session& session) {
   }
 }
 
-void TraceProgram::make(Session& session, const MapCall& call) {
+void TraceProgram::make(Session& session, const ReplayedCall& call) {
   const std::uint64_t end = call.start + call.length;
   switch (call.kind) {
-    case MapCall::Kind::munmap:
+    case ReplayedCall::Kind::munmap:
       session.kernel.munmap(session.vcpu, *session.process, call.start, call.length);
       return;
-    case MapCall::Kind::mmap:
+    case ReplayedCall::Kind::mmap:
       replace(session, call.start, call.length, call);
       return;
-    case MapCall::Kind::mprotect:
+    case ReplayedCall::Kind::mprotect:
       // Of what was mapped before the recording began, a trace knows only the pages that were touched. The call
       // succeeded, so all of its range was mapped.
       fill_gaps(session, call);
       session.kernel.mprotect(session.vcpu, *session.process, call.start, call.length, call.protection);
       return;
-    case MapCall::Kind::brk: {
+    case ReplayedCall::Kind::brk: {
       const auto known = heap_ends_.try_emplace(call.start, call.start).first;
       const std::uint64_t old = std::exchange(known->second, end);
       if (end > old) replace(session, old, end - old, call);
@@ -55,12 +55,12 @@ void TraceProgram::make(Session& session, const MapCall& call) {
 }
 
 /// What a call maps may be mapped already, from the beginning, but has not been touched then.
-void TraceProgram::replace(Session& session, std::uint64_t start, std::uint64_t length, const MapCall& call) {
+void TraceProgram::replace(Session& session, std::uint64_t start, std::uint64_t length, const ReplayedCall& call) {
   session.kernel.munmap(session.vcpu, *session.process, start, length);
   map(session, start, length, call);
 }
 
-void TraceProgram::fill_gaps(Session& session, const MapCall& call) {
+void TraceProgram::fill_gaps(Session& session, const ReplayedCall& call) {
   const std::uint64_t end = call.start + call.length;
   std::vector<std::pair<std::uint64_t, std::uint64_t>> gaps;
   std::uint64_t at = call.start;
@@ -73,7 +73,7 @@ void TraceProgram::fill_gaps(Session& session, const MapCall& call) {
   for (const auto& [first, last] : gaps) map(session, first, last - first, call);
 }
 
-void TraceProgram::map(Session& session, std::uint64_t start, std::uint64_t length, const MapCall& call) const {
+void TraceProgram::map(Session& session, std::uint64_t start, std::uint64_t length, const ReplayedCall& call) const {
   guest::MapRequest request;
   request.length = length;
   request.address = start;

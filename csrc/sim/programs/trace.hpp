@@ -13,7 +13,7 @@
 namespace vmem::sim {
 
 /// A recorded call, or an area that the trace needs from the beginning.
-struct MapCall {
+struct ReplayedCall {
   enum class Kind : std::uint8_t { mmap, munmap, mprotect, brk };
   Kind kind = Kind::mmap;
   std::uint64_t start = 0, length = 0;
@@ -27,10 +27,10 @@ struct SingleReferences {
 };
 
 /// std::monostate: the trace is over. Runs are as a compactor makes them.
-using TraceItem = std::variant<std::monostate, std::vector<Run>, SingleReferences, MapCall>;
+using TraceItem = std::variant<std::monostate, std::vector<Run>, SingleReferences, ReplayedCall>;
 
 struct TraceConfig {
-  std::vector<MapCall> areas;       ///< what no call of the trace maps, to be mapped first
+  std::vector<ReplayedCall> areas;  ///< what no call of the trace maps, to be mapped first
   std::function<TraceItem()> pull;  ///< the next item
   Nanoseconds compute = 0;
   PageSize page = PageSize::k4K;
@@ -42,10 +42,10 @@ class TraceProgram final : public Program {
   Turn next(Session& session) override;
 
  private:
-  void make(Session& session, const MapCall& call);
-  void replace(Session& session, std::uint64_t start, std::uint64_t length, const MapCall& call);
-  void fill_gaps(Session& session, const MapCall& call);
-  void map(Session& session, std::uint64_t start, std::uint64_t length, const MapCall& call) const;
+  void make(Session& session, const ReplayedCall& call);
+  void replace(Session& session, std::uint64_t start, std::uint64_t length, const ReplayedCall& call);
+  void fill_gaps(Session& session, const ReplayedCall& call);
+  void map(Session& session, std::uint64_t start, std::uint64_t length, const ReplayedCall& call) const;
 
   TraceConfig config_;
   bool begun_ = false;

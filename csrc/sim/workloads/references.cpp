@@ -6,8 +6,8 @@
 
 namespace vmem::sim {
 
-void References::fill(std::uint64_t base, std::uint64_t first, std::span<std::uint64_t> addresses,
-                      std::span<std::uint8_t> kinds) const {
+void ReferenceStream::fill(std::uint64_t base, std::uint64_t first, std::span<std::uint64_t> addresses,
+                           std::span<std::uint8_t> kinds) const {
   offsets->fill(seed, first, addresses);
   for (std::uint64_t& address : addresses) address += base;
   switch (stores.pattern) {

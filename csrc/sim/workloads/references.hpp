@@ -22,7 +22,7 @@ struct Stores {
 };
 
 /// The stream of a seed. Without state: any part of it can be had at any time.
-struct References {
+struct ReferenceStream {
   SharedOffsets offsets;
   Stores stores;
   std::uint64_t seed = 0;
