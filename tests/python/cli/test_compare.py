@@ -122,6 +122,19 @@ def test_a_file_of_single_references(vmem_command: Command, tmp_path: Path) -> N
     assert _row(result, "true faults, the guest's") == ["100"] * len(VARIANTS)
 
 
+def test_where_shadow_beats_nested_and_where_it_does_not(vmem_command: Command, tmp_path: Path) -> None:
+    """Random loads beyond the TLBs' reach repay the shadow's faults; a trace of first touches does not."""
+    pages = np.random.default_rng(1).integers(0, 4096, 5_000_000, dtype=np.uint64)
+    addresses = np.uint64(1 << 28) + pages * np.uint64(4096)
+    np.savez(tmp_path / "random.npz", addresses=addresses, kinds=np.zeros(len(addresses), np.uint8))
+    for trace, shadow_wins in ((tmp_path / "random.npz", True), ("gups", False)):
+        modes = _compare(vmem_command, tmp_path, trace)[1]["modes"]
+        (nested,) = [mode["counters"]["cycles"] for mode in modes if mode["mmu"] == "nested"]
+        shadows = [mode["counters"]["cycles"] for mode in modes if mode["mmu"] == "shadow"]
+        assert len(shadows) == 3
+        assert all((cycles < nested) == shadow_wins for cycles in shadows)
+
+
 def test_too_little_memory_is_a_warning(vmem_command: Command, tmp_path: Path) -> None:
     result, numbers = _compare(vmem_command, tmp_path, "gups", "--memory", "16MiB")
     assert all(mode["killed"] for mode in numbers["modes"])
