@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 
 #include "core/access.hpp"
 #include "core/address.hpp"
@@ -18,6 +19,29 @@ enum class FaultKind : std::uint8_t {
   tlb_refill,            ///< software-managed TLB: no entry
   tlb_modified,          ///< software-managed TLB: store through a clean entry
 };
+
+/// As the API and explanations spell it.
+constexpr std::string_view name_of(FaultKind kind) {
+  switch (kind) {
+    case FaultKind::none:
+      return "none";
+    case FaultKind::page_fault:
+      return "page_fault";
+    case FaultKind::general_protection:
+      return "general_protection";
+    case FaultKind::ept_violation:
+      return "ept_violation";
+    case FaultKind::ept_misconfiguration:
+      return "ept_misconfiguration";
+    case FaultKind::nested_page_fault:
+      return "nested_page_fault";
+    case FaultKind::tlb_refill:
+      return "tlb_refill";
+    case FaultKind::tlb_modified:
+      return "tlb_modified";
+  }
+  return {};
+}
 
 // #PF error code (SDM vol. 3, 4.7).
 inline constexpr std::uint32_t kPfPresent = 1u << 0;

@@ -17,28 +17,6 @@ namespace py = pybind11;
 namespace vmem::python {
 namespace {
 
-const char* kind_name(hw::FaultKind kind) {
-  switch (kind) {
-    case hw::FaultKind::none:
-      return "none";
-    case hw::FaultKind::page_fault:
-      return "page_fault";
-    case hw::FaultKind::general_protection:
-      return "general_protection";
-    case hw::FaultKind::ept_violation:
-      return "ept_violation";
-    case hw::FaultKind::ept_misconfiguration:
-      return "ept_misconfiguration";
-    case hw::FaultKind::nested_page_fault:
-      return "nested_page_fault";
-    case hw::FaultKind::tlb_refill:
-      return "tlb_refill";
-    case hw::FaultKind::tlb_modified:
-      return "tlb_modified";
-  }
-  return "";
-}
-
 struct Result {
   std::optional<hw::Fault> fault;
   std::uint64_t pa = 0;
@@ -130,7 +108,7 @@ Type checked_type(Word type, std::uint64_t most, const char* what) {
 
 void bind_results(py::module_& m) {
   py::classh<hw::Fault>(m, "Fault")
-      .def_property_readonly("kind", [](const hw::Fault& f) { return kind_name(f.kind); })
+      .def_property_readonly("kind", [](const hw::Fault& f) { return hw::name_of(f.kind); })
       .def_property_readonly(
           "vector", [](const hw::Fault& f) { return f.vector() == 0 ? std::nullopt : std::optional(f.vector()); })
       .def_readonly("error_code", &hw::Fault::error_code)

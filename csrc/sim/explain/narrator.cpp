@@ -57,28 +57,6 @@ std::string name_of(hw::TrapResult result) {
   return {};
 }
 
-std::string name_of(hw::FaultKind kind) {
-  switch (kind) {
-    case hw::FaultKind::none:
-      return "none";
-    case hw::FaultKind::page_fault:
-      return "page_fault";
-    case hw::FaultKind::general_protection:
-      return "general_protection";
-    case hw::FaultKind::ept_violation:
-      return "ept_violation";
-    case hw::FaultKind::ept_misconfiguration:
-      return "ept_misconfiguration";
-    case hw::FaultKind::nested_page_fault:
-      return "nested_page_fault";
-    case hw::FaultKind::tlb_refill:
-      return "tlb_refill";
-    case hw::FaultKind::tlb_modified:
-      return "tlb_modified";
-  }
-  return {};
-}
-
 std::string name_of(hw::WalkCache cache) {
   switch (cache) {
     case hw::WalkCache::psc:
@@ -228,7 +206,7 @@ void Narrator::walks_in_software(std::uint64_t references) {
 void Narrator::raises(const hw::Fault& fault) {
   if (fault.second_stage()) watched_.push_back(fault.gpa);
   note_changes();
-  add(Kind::fault, name_of(fault.kind)).fault = fault;
+  add(Kind::fault, std::string(hw::name_of(fault.kind))).fault = fault;
   raised_at_ = vcpu_.now();
 }
 
