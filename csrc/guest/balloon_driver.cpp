@@ -4,10 +4,7 @@
 #include <array>
 #include <cstring>
 
-#include "guest/buddy.hpp"
 #include "guest/kernel.hpp"
-#include "guest/page_array.hpp"
-#include "guest/watermark.hpp"
 
 namespace vmem::guest {
 
@@ -24,11 +21,11 @@ std::unique_ptr<BalloonDriver> BalloonDriver::probe(hw::Vcpu& vcpu, std::uint32_
 bool BalloonDriver::set_up(hw::Vcpu& vcpu) {
   const std::uint32_t queues = device_.has(balloon::kStatsQueue) ? 3 : 2;
   for (std::uint32_t index = 0; index < queues; ++index) {
-    auto queue = device_.set_up_queue(vcpu, index, 128);
+    auto queue = device_.set_up_queue(vcpu, kernel_.pages(), index, 128);
     if (!queue) return false;
     queues_[index] = *std::move(queue);
   }
-  const auto buffer = Buddy::allocate(vcpu, 0, PageUse::kernel);
+  const auto buffer = kernel_.pages().allocate(vcpu, 0, PageUse::kernel);
   if (!buffer) return false;
   buffer_ = buffer->address();
   work_ = kernel_.timers().add([this](hw::Vcpu& on) { work(on); });
@@ -78,10 +75,9 @@ void BalloonDriver::work(hw::Vcpu& vcpu) {
 
 bool BalloonDriver::gather(hw::Vcpu& vcpu, std::uint64_t count) {
   count = std::min<std::uint64_t>(count, balloon::kPfnsPerRequest);
-  const std::uint64_t least = min_watermark(kernel_.frames());
   while (gathered_.size() < count) {
-    if (Buddy::free_frames(vcpu) <= least) return false;
-    const auto page = Buddy::allocate(vcpu, 0, PageUse::balloon);
+    // balloon_page_alloc: GFP_HIGHUSER_MOVABLE | __GFP_NORETRY, so its pressure is reclaim's and nobody is killed.
+    const auto page = kernel_.pages().allocate(vcpu, 0, PageUse::balloon, Need::once);
     if (!page) return false;
     gathered_.push_back(*page);
   }
@@ -89,7 +85,7 @@ bool BalloonDriver::gather(hw::Vcpu& vcpu, std::uint64_t count) {
 }
 
 void BalloonDriver::inflate_gathered(hw::Vcpu& vcpu) {
-  adjust_managed(vcpu, -static_cast<std::int64_t>(gathered_.size()));
+  adjust_managed(vcpu, -1);
   stat_.inflated += gathered_.size();
   pages_.insert(pages_.end(), gathered_.begin(), gathered_.end());
   tell_host(vcpu, kInflate);
@@ -103,10 +99,10 @@ std::uint64_t BalloonDriver::leak(hw::Vcpu& vcpu, std::uint64_t count) {
   gathered_.assign(pages_.rbegin(), pages_.rbegin() + static_cast<std::ptrdiff_t>(count));
   pages_.resize(pages_.size() - count);
   tell_host(vcpu, kDeflate);
-  for (const Gfn page : gathered_) Buddy::free(vcpu, page, 0);
+  for (const Gfn page : gathered_) kernel_.pages().free(vcpu, page, 0);
+  adjust_managed(vcpu, 1);
   gathered_ = pending;
   stat_.deflated += count;
-  adjust_managed(vcpu, static_cast<std::int64_t>(count));
   return count;
 }
 
@@ -132,9 +128,9 @@ void BalloonDriver::write_actual(hw::Vcpu& vcpu) const {
   device_.write_config(vcpu, balloon::kActual, static_cast<std::uint32_t>(pages_.size()));
 }
 
-void BalloonDriver::adjust_managed(hw::Vcpu& vcpu, std::int64_t pages) const {
+void BalloonDriver::adjust_managed(hw::Vcpu& vcpu, std::int64_t by) const {
   if (deflates_on_oom()) return;
-  set<&Zone::managed>(vcpu, Zone::kAt, get<&Zone::managed>(vcpu, Zone::kAt) + static_cast<std::uint64_t>(pages));
+  kernel_.pages().adjust_managed(vcpu, gathered_, by);
 }
 
 std::uint64_t BalloonDriver::on_out_of_memory(hw::Vcpu& vcpu) {
@@ -148,17 +144,17 @@ std::uint64_t BalloonDriver::on_out_of_memory(hw::Vcpu& vcpu) {
 void BalloonDriver::send_statistics(hw::Vcpu& vcpu) {
   using balloon::Tag;
   const VmStat& events = kernel_.vmstat();
-  const std::uint64_t free = Buddy::free_frames(vcpu) << kPageShift;
+  const MemInfo memory_now = kernel_.meminfo();
   const std::pair<Tag, std::uint64_t> told[] = {
-      {Tag::swap_in, 0},
-      {Tag::swap_out, 0},
-      {Tag::major_faults, 0},
+      {Tag::swap_in, events.pswpin << kPageShift},
+      {Tag::swap_out, events.pswpout << kPageShift},
+      {Tag::major_faults, events.pgmajfault},
       {Tag::minor_faults, events.pgfault},
       {Tag::oom_kill, events.oom_kill},
-      {Tag::free_memory, free},
-      {Tag::total_memory, kernel_.managed_frames() << kPageShift},
-      {Tag::available_memory, free - std::min(free, min_watermark(kernel_.frames()) << kPageShift)},
-      {Tag::disk_caches, 0},
+      {Tag::free_memory, memory_now.MemFree << kPageShift},
+      {Tag::total_memory, memory_now.MemTotal << kPageShift},
+      {Tag::available_memory, memory_now.MemAvailable << kPageShift},
+      {Tag::disk_caches, (memory_now.Buffers + memory_now.Cached + memory_now.SwapCached) << kPageShift},
   };
   std::array<std::byte, std::size(told) * balloon::kStatBytes> bytes{};
   for (std::size_t i = 0; i < std::size(told); ++i) {

@@ -55,8 +55,8 @@ class BalloonDriver {
   void tell_host(hw::Vcpu& vcpu, std::uint32_t queue);
   void write_actual(hw::Vcpu& vcpu) const;
   void send_statistics(hw::Vcpu& vcpu);
-  /// Without DEFLATE_ON_OOM the balloon's pages are no longer the kernel's to manage: MemTotal changes.
-  void adjust_managed(hw::Vcpu& vcpu, std::int64_t pages) const;
+  /// Without DEFLATE_ON_OOM the balloon's pages are not the kernel's to manage: MemTotal changes by each one gathered.
+  void adjust_managed(hw::Vcpu& vcpu, std::int64_t by) const;
 
   static constexpr std::uint32_t kInflate = 0, kDeflate = 1, kStats = 2;
   /// In the driver's page: the PFNs of a request, then statistics.

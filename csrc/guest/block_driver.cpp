@@ -5,19 +5,18 @@
 #include <utility>
 
 #include "core/error.hpp"
-#include "guest/buddy.hpp"
 
 namespace vmem::guest {
 
 namespace block = virtio::block;
 
-std::unique_ptr<BlockDriver> BlockDriver::probe(hw::Vcpu& vcpu, std::uint32_t window) {
+std::unique_ptr<BlockDriver> BlockDriver::probe(hw::Vcpu& vcpu, PageAllocator& pages, std::uint32_t window) {
   VirtioDriver device(window);
   if (!device.negotiate(vcpu, block::kFlush)) return nullptr;
-  auto queue = device.set_up_queue(vcpu, 0, 128);
+  auto queue = device.set_up_queue(vcpu, pages, 0, 128);
   constexpr int kOrder = 3;
   static_assert(kPageSize << kOrder >= kSlots * kSlotBytes);
-  const auto slots = Buddy::allocate(vcpu, kOrder, PageUse::kernel);
+  const auto slots = pages.allocate(vcpu, kOrder, PageUse::kernel);
   if (!queue || !slots) return nullptr;
   const std::uint64_t sectors = device.read_config64(vcpu, block::kCapacity);
   device.start(vcpu);

@@ -21,7 +21,7 @@ class BlockDriver {
   static constexpr std::size_t kMaxSegments = 30;  ///< of one request
 
   /// nullptr: the device refuses, or the kernel has no memory for the queue.
-  static std::unique_ptr<BlockDriver> probe(hw::Vcpu& vcpu, std::uint32_t window);
+  static std::unique_ptr<BlockDriver> probe(hw::Vcpu& vcpu, PageAllocator& pages, std::uint32_t window);
 
   std::uint64_t sectors() const { return sectors_; }
   hw::Vector vector() const { return device_.vector(); }
@@ -39,6 +39,8 @@ class BlockDriver {
   /// Does not wait, unless all slots are taken: `done` is called in the completion interrupt.
   void submit(hw::Vcpu& vcpu, virtio::block::Operation operation, std::uint64_t sector,
               std::span<const virtio::Buffer> segments, Done done);
+  /// Waits until something happens. False: nothing ever will.
+  bool wait(hw::Vcpu& vcpu) { return sleep(vcpu); }
   /// Waits until nothing is in flight.
   void drain(hw::Vcpu& vcpu);
 

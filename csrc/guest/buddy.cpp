@@ -8,35 +8,30 @@
 #include "guest/page_array.hpp"
 
 namespace vmem::guest {
-namespace {
-
-std::uint32_t number(Gfn gfn) { return static_cast<std::uint32_t>(gfn.value); }
-
-}  // namespace
-
-void Buddy::initialise(hw::Vcpu& vcpu, Gfn first, Gfn end) {
-  set<&Zone::managed>(vcpu, Zone::kAt, end.value - first.value);
-  set<&Zone::free>(vcpu, Zone::kAt, end.value - first.value);
-  set<&Zone::frontier>(vcpu, Zone::kAt, first.value);
-  set<&Zone::end>(vcpu, Zone::kAt, end.value);
+void Buddy::initialise(hw::Vcpu& vcpu, Gfn first, Gfn end) const {
+  set<&Zone::managed>(vcpu, zone_, end.value - first.value);
+  set<&Zone::first>(vcpu, zone_, first.value);
+  set<&Zone::free>(vcpu, zone_, end.value - first.value);
+  set<&Zone::frontier>(vcpu, zone_, first.value);
+  set<&Zone::end>(vcpu, zone_, end.value);
 }
 
-std::uint64_t Buddy::free_frames(hw::Vcpu& vcpu) { return get<&Zone::free>(vcpu, Zone::kAt); }
+std::uint64_t Buddy::free_frames(hw::Vcpu& vcpu) const { return get<&Zone::free>(vcpu, zone_); }
 
-void Buddy::push(hw::Vcpu& vcpu, Gfn gfn, int order) {
-  const auto area = vcpu.load<FreeArea>(area_entry(order));
+void Buddy::push(hw::Vcpu& vcpu, Gfn gfn, int order) const {
+  const auto area = vcpu.load<FreeArea>(area_entry(zone_, order));
   auto page = vcpu.load<Page>(page_entry(gfn));
   page.next = area.head;
   page.previous = 0;
   page.use = PageUse::free;
   page.order = static_cast<std::uint8_t>(order);
   vcpu.store(page_entry(gfn), page);
-  if (area.head != 0) set<&Page::previous>(vcpu, page_entry(Gfn{area.head}), number(gfn));
-  vcpu.store(area_entry(order), FreeArea{number(gfn), area.count + 1});
+  if (area.head != 0) set<&Page::previous>(vcpu, page_entry(Gfn{area.head}), short_number(gfn));
+  vcpu.store(area_entry(zone_, order), FreeArea{short_number(gfn), area.count + 1});
 }
 
-void Buddy::remove(hw::Vcpu& vcpu, Gfn gfn, int order) {
-  auto area = vcpu.load<FreeArea>(area_entry(order));
+void Buddy::remove(hw::Vcpu& vcpu, Gfn gfn, int order) const {
+  auto area = vcpu.load<FreeArea>(area_entry(zone_, order));
   const auto page = vcpu.load<Page>(page_entry(gfn));
   if (page.previous != 0) {
     set<&Page::next>(vcpu, page_entry(Gfn{page.previous}), page.next);
@@ -46,7 +41,7 @@ void Buddy::remove(hw::Vcpu& vcpu, Gfn gfn, int order) {
   if (page.next != 0) set<&Page::previous>(vcpu, page_entry(Gfn{page.next}), page.previous);
   set<&Page::use>(vcpu, page_entry(gfn), PageUse::none);
   --area.count;
-  vcpu.store(area_entry(order), area);
+  vcpu.store(area_entry(zone_, order), area);
 }
 
 bool Buddy::is_free_head(hw::Vcpu& vcpu, Gfn gfn, int order) {
@@ -54,7 +49,7 @@ bool Buddy::is_free_head(hw::Vcpu& vcpu, Gfn gfn, int order) {
   return get<&Page::use>(vcpu, page) == PageUse::free && get<&Page::order>(vcpu, page) == order;
 }
 
-void Buddy::push_span(hw::Vcpu& vcpu, std::uint64_t first, std::uint64_t end) {
+void Buddy::push_span(hw::Vcpu& vcpu, std::uint64_t first, std::uint64_t end) const {
   // From the top, so that the lists start with the lowest addresses.
   while (end > first) {
     const int length = static_cast<int>(std::bit_width(end - first)) - 1;
@@ -64,30 +59,31 @@ void Buddy::push_span(hw::Vcpu& vcpu, std::uint64_t first, std::uint64_t end) {
   }
 }
 
-bool Buddy::advance_frontier(hw::Vcpu& vcpu) {
-  const auto frontier = get<&Zone::frontier>(vcpu, Zone::kAt);
-  const auto end = get<&Zone::end>(vcpu, Zone::kAt);
+bool Buddy::advance_frontier(hw::Vcpu& vcpu) const {
+  const auto frontier = get<&Zone::frontier>(vcpu, zone_);
+  const auto end = get<&Zone::end>(vcpu, zone_);
   if (frontier == end) return false;
   const std::uint64_t next =
       std::min<std::uint64_t>(align_down(frontier, 1ull << kMaxOrder) + (1ull << kMaxOrder), end);
   push_span(vcpu, frontier, next);
-  set<&Zone::frontier>(vcpu, Zone::kAt, next);
+  set<&Zone::frontier>(vcpu, zone_, next);
   return true;
 }
 
-void Buddy::take(hw::Vcpu& vcpu, Gfn gfn, int order, PageUse use) {
+void Buddy::take(hw::Vcpu& vcpu, Gfn gfn, int order, PageUse use) const {
   auto page = vcpu.load<Page>(page_entry(gfn));
   page.use = use;
   page.order = static_cast<std::uint8_t>(order);
+  page.flags = 0;
   page.references = 1;
   vcpu.store(page_entry(gfn), page);
-  set<&Zone::free>(vcpu, Zone::kAt, get<&Zone::free>(vcpu, Zone::kAt) - (1ull << order));
+  set<&Zone::free>(vcpu, zone_, get<&Zone::free>(vcpu, zone_) - (1ull << order));
 }
 
-std::optional<Gfn> Buddy::allocate(hw::Vcpu& vcpu, int order, PageUse use) {
+std::optional<Gfn> Buddy::allocate(hw::Vcpu& vcpu, int order, PageUse use) const {
   do {
     for (int from = order; from <= kMaxOrder; ++from) {
-      const Gfn gfn{get<&FreeArea::head>(vcpu, area_entry(from))};
+      const Gfn gfn{get<&FreeArea::head>(vcpu, area_entry(zone_, from))};
       if (gfn.value == 0) continue;
       remove(vcpu, gfn, from);
       while (from > order) {
@@ -101,19 +97,31 @@ std::optional<Gfn> Buddy::allocate(hw::Vcpu& vcpu, int order, PageUse use) {
   return std::nullopt;
 }
 
-std::optional<Gfn> Buddy::allocate_gigantic(hw::Vcpu& vcpu, int order, PageUse use) {
-  const auto frontier = get<&Zone::frontier>(vcpu, Zone::kAt);
+std::optional<Gfn> Buddy::allocate_gigantic(hw::Vcpu& vcpu, int order, PageUse use) const {
+  const auto frontier = get<&Zone::frontier>(vcpu, zone_);
   const std::uint64_t first = align_up(frontier, 1ull << order);
   const std::uint64_t end = first + (1ull << order);
-  if (end > get<&Zone::end>(vcpu, Zone::kAt)) return std::nullopt;
+  if (end > get<&Zone::end>(vcpu, zone_)) return std::nullopt;
   push_span(vcpu, frontier, first);
-  set<&Zone::frontier>(vcpu, Zone::kAt, end);
+  set<&Zone::frontier>(vcpu, zone_, end);
   take(vcpu, Gfn{first}, order, use);
   return Gfn{first};
 }
 
-void Buddy::merge_and_push(hw::Vcpu& vcpu, Gfn gfn, int order) {
-  const auto frontier = get<&Zone::frontier>(vcpu, Zone::kAt);
+std::optional<Gfn> Buddy::allocate_span(hw::Vcpu& vcpu, std::uint64_t frames, PageUse use) const {
+  const auto first = get<&Zone::frontier>(vcpu, zone_);
+  if (frames > get<&Zone::end>(vcpu, zone_) - first) return std::nullopt;
+  for (std::uint64_t at = 0; at < frames; ++at) set<&Page::use>(vcpu, page_entry(Gfn{first + at}), use);
+  const std::uint64_t end =
+      std::min<std::uint64_t>(align_up(first + frames, 1ull << kMaxOrder), get<&Zone::end>(vcpu, zone_));
+  push_span(vcpu, first + frames, end);
+  set<&Zone::frontier>(vcpu, zone_, end);
+  set<&Zone::free>(vcpu, zone_, get<&Zone::free>(vcpu, zone_) - frames);
+  return Gfn{first};
+}
+
+void Buddy::merge_and_push(hw::Vcpu& vcpu, Gfn gfn, int order) const {
+  const auto frontier = get<&Zone::frontier>(vcpu, zone_);
   while (order < kMaxOrder) {
     const Gfn buddy{gfn.value ^ (1ull << order)};
     if (buddy.value + (1ull << order) > frontier || !is_free_head(vcpu, buddy, order)) break;
@@ -124,30 +132,28 @@ void Buddy::merge_and_push(hw::Vcpu& vcpu, Gfn gfn, int order) {
   push(vcpu, gfn, order);
 }
 
-void Buddy::free(hw::Vcpu& vcpu, Gfn gfn, int order) {
-  set<&Page::use>(vcpu, page_entry(gfn), PageUse::none);
-  set<&Page::references>(vcpu, page_entry(gfn), 0);
-  set<&Zone::free>(vcpu, Zone::kAt, get<&Zone::free>(vcpu, Zone::kAt) + (1ull << order));
+void Buddy::free(hw::Vcpu& vcpu, Gfn gfn, int order) const {
+  auto page = vcpu.load<Page>(page_entry(gfn));
+  page.use = PageUse::none;
+  page.flags = 0;
+  page.references = 0;
+  vcpu.store(page_entry(gfn), page);
+  set<&Zone::free>(vcpu, zone_, get<&Zone::free>(vcpu, zone_) + (1ull << order));
   const int block = std::min(order, kMaxOrder);
   for (std::uint64_t at = 0; at < 1ull << order; at += 1ull << block) merge_and_push(vcpu, gfn + at, block);
 }
 
 void Buddy::split(hw::Vcpu& vcpu, Gfn gfn, int order) {
-  const auto use = get<&Page::use>(vcpu, page_entry(gfn));
-  const auto references = get<&Page::references>(vcpu, page_entry(gfn));
-  for (std::uint64_t at = 0; at < 1ull << order; ++at) {
-    const Gpa page = page_entry(gfn + at);
-    set<&Page::use>(vcpu, page, use);
-    set<&Page::order>(vcpu, page, 0);
-    set<&Page::references>(vcpu, page, references);
-  }
+  auto page = vcpu.load<Page>(page_entry(gfn));
+  page.order = 0;
+  for (std::uint64_t at = 0; at < 1ull << order; ++at, ++page.index) vcpu.store(page_entry(gfn + at), page);
 }
 
-void Buddy::check(hw::Vcpu& vcpu) {
-  std::uint64_t listed = get<&Zone::end>(vcpu, Zone::kAt) - get<&Zone::frontier>(vcpu, Zone::kAt);
+void Buddy::check(hw::Vcpu& vcpu) const {
+  std::uint64_t listed = get<&Zone::end>(vcpu, zone_) - get<&Zone::frontier>(vcpu, zone_);
   for (int order = 0; order <= kMaxOrder; ++order) {
     std::uint32_t blocks = 0, previous = 0;
-    for (std::uint32_t at = get<&FreeArea::head>(vcpu, area_entry(order)); at != 0;
+    for (std::uint32_t at = get<&FreeArea::head>(vcpu, area_entry(zone_, order)); at != 0;
          previous = at, at = get<&Page::next>(vcpu, page_entry(Gfn{at}))) {
       if (!is_free_head(vcpu, Gfn{at}, order) || get<&Page::previous>(vcpu, page_entry(Gfn{at})) != previous)
         throw InvariantError("guest buddy: gPFN " + hex(at) + " in the list of order " + std::to_string(order) +
@@ -155,7 +161,7 @@ void Buddy::check(hw::Vcpu& vcpu) {
       ++blocks;
       listed += 1ull << order;
     }
-    if (blocks != get<&FreeArea::count>(vcpu, area_entry(order)))
+    if (blocks != get<&FreeArea::count>(vcpu, area_entry(zone_, order)))
       throw InvariantError("guest buddy: the list of order " + std::to_string(order) +
                            " does not hold as many blocks as it counts");
   }

@@ -2,45 +2,44 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include "guest/balloon_driver.hpp"
 #include "guest/block_driver.hpp"
 #include "guest/interrupt_table.hpp"
+#include "guest/swap.hpp"
 
 namespace vmem::guest {
 
 class Devices {
  public:
   /// Looks at every window of the bus, as a kernel does when it boots.
-  Devices(hw::Vcpu& boot, Kernel& kernel, InterruptTable& interrupts) {
-    for (std::uint32_t window = 0; window < virtio::kMaxDevices; ++window) {
-      const std::uint32_t id = VirtioDriver::device_in(boot, window);
-      if (id == 0) break;
-      if (id == virtio::kBlockDeviceId && disk_ == nullptr) probe_disk(boot, window, interrupts);
-      if (id == virtio::kBalloonDeviceId && balloon_ == nullptr) probe_balloon(boot, window, kernel, interrupts);
-    }
-  }
+  Devices(hw::Vcpu& boot, Kernel& kernel, InterruptTable& interrupts);
   Devices(const Devices&) = delete;
   Devices& operator=(const Devices&) = delete;
 
-  /// nullptr: there is none.
+  /// nullptr: there is none. A swap space is not the disk.
   BlockDriver* disk() { return disk_.get(); }
+  BlockDriver* swap_disk() { return swap_disk_.get(); }
   BalloonDriver* balloon() { return balloon_.get(); }
 
  private:
-  void probe_disk(hw::Vcpu& boot, std::uint32_t window, InterruptTable& interrupts) {
-    disk_ = BlockDriver::probe(boot, window);
-    if (disk_ == nullptr) return;
-    interrupts.install(disk_->vector(), [this](hw::Vcpu& vcpu) { disk_->on_interrupt(vcpu); });
+  void probe_disk(hw::Vcpu& boot, std::uint32_t window, PageAllocator& pages, InterruptTable& interrupts) {
+    auto driver = BlockDriver::probe(boot, pages, window);
+    if (driver == nullptr) return;
+    interrupts.install(driver->vector(), [disk = driver.get()](hw::Vcpu& vcpu) { disk->on_interrupt(vcpu); });
+    std::unique_ptr<BlockDriver>& place = Swap::is_swap_space(boot, pages, *driver) ? swap_disk_ : disk_;
+    if (place == nullptr) {
+      place = std::move(driver);
+    } else {
+      spare_disks_.push_back(std::move(driver));
+    }
   }
 
-  void probe_balloon(hw::Vcpu& boot, std::uint32_t window, Kernel& kernel, InterruptTable& interrupts) {
-    balloon_ = BalloonDriver::probe(boot, window, kernel);
-    if (balloon_ == nullptr) return;
-    interrupts.install(balloon_->vector(), [this](hw::Vcpu& vcpu) { balloon_->on_interrupt(vcpu); });
-  }
+  void probe_balloon(hw::Vcpu& boot, std::uint32_t window, Kernel& kernel, InterruptTable& interrupts);
 
-  std::unique_ptr<BlockDriver> disk_;
+  std::unique_ptr<BlockDriver> disk_, swap_disk_;
+  std::vector<std::unique_ptr<BlockDriver>> spare_disks_;
   std::unique_ptr<BalloonDriver> balloon_;
 };
 

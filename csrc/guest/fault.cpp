@@ -1,9 +1,8 @@
 // The guest kernel's page-fault handler.
 #include <array>
 
-#include "guest/buddy.hpp"
 #include "guest/kernel.hpp"
-#include "guest/page_array.hpp"
+#include "guest/oom.hpp"
 #include "guest/refill.hpp"
 
 namespace vmem::guest {
@@ -21,19 +20,20 @@ void copy_page(hw::Vcpu& vcpu, Gfn from, Gfn to) {
   vcpu.write(to.address(), bytes);
 }
 
-/// The leaf maps a page that this kernel gave out: not so if something else wrote to the table.
-bool is_own_page(hw::Vcpu& vcpu, const PageTable::Slot& slot, std::uint64_t frames) {
-  const Gfn gfn = slot.target();
-  if (gfn.value + page_frames(leaf_page_size(slot.level)) > frames) return false;
-  const auto page = vcpu.load<Page>(page_entry(gfn));
-  return page.use == PageUse::anonymous && page.references != 0 && page.order <= 9 * (slot.level - 1);
+/// The first mapper of an anonymous page: its family and the virtual page.
+void set_owner(hw::Vcpu& vcpu, Gfn gfn, const Process& process, std::uint64_t virtual_page) {
+  auto page = vcpu.load<Page>(page_entry(gfn));
+  page.owner = process.family;
+  page.index = virtual_page;
+  vcpu.store(page_entry(gfn), page);
 }
 
 }  // namespace
 
 hw::TrapResult Kernel::on_page_fault(hw::Vcpu& vcpu, const hw::Fault& fault) {
-  Process* process = current_[static_cast<std::size_t>(vcpu.id())];
+  Process* process = cpus_.current(vcpu);
   if (process == nullptr || fault.kind == hw::FaultKind::general_protection) return hw::TrapResult::signal;
+  if (process->killed) return hw::TrapResult::killed;
   ++vmstat_.pgfault;
   if (fault.error_code & hw::kPfReserved) return hw::TrapResult::signal;  // a table that this kernel did not make
   const Vma* vma = process->areas.find(fault.gva.value);
@@ -52,11 +52,17 @@ hw::TrapResult Kernel::demand_page(hw::Vcpu& vcpu, Process& process, const Vma& 
   const PageTable::Slot slot = process.table.find(vcpu, fault.gva);
   if (slot.present()) {
     const Gva page{align_down(fault.gva.value, page_bytes(leaf_page_size(slot.level)))};
-    if (!is_own_page(vcpu, slot, frames_)) return hw::TrapResult::signal;
+    if (!Mappings::is_own(vcpu, slot, frames_)) return hw::TrapResult::signal;
     if (fault.access == AccessKind::store && !(slot.entry & kPteWrite)) return break_copy(vcpu, process, page, slot);
     // Either a stale TLB entry, which the fault itself has dropped, or a table that this kernel did not make.
     return process.table.allows(vcpu, fault.gva, fault.access) ? hw::TrapResult::resolved : hw::TrapResult::signal;
   }
+  if (slot.swapped()) return swap_in(vcpu, process, fault, slot);
+  return fault_anonymous(vcpu, process, vma, fault, slot);
+}
+
+hw::TrapResult Kernel::fault_anonymous(hw::Vcpu& vcpu, Process& process, const Vma& vma, const hw::Fault& fault,
+                                       PageTable::Slot slot) {
   for (int size = static_cast<int>(vma.largest); size >= 0; --size) {
     const auto page_size = static_cast<PageSize>(size);
     const std::uint64_t start = align_down(fault.gva.value, page_bytes(page_size));
@@ -64,60 +70,133 @@ hw::TrapResult Kernel::demand_page(hw::Vcpu& vcpu, Process& process, const Vma& 
     const auto gfn = allocate_page(vcpu, page_size);
     if (!gfn) continue;
     vcpu.zero(gfn->address(), page_bytes(page_size));
-    set<&Page::owner>(vcpu, page_entry(*gfn), (static_cast<std::uint64_t>(process.id) << 40) | (start >> kPageShift));
+    set_owner(vcpu, *gfn, process, start >> kPageShift);
     if (!process.table.map_from(vcpu, slot, Gva{start}, page_size,
                                 leaf_entry(*gfn, vma.protection, fault.access == AccessKind::store))) {
-      free_page(vcpu, *gfn, 9 * size);
+      pages_.free(vcpu, *gfn, 9 * size);
       break;
     }
     process.resident += page_frames(page_size);
+    if (page_size != PageSize::k1G) Lru::add(vcpu, *gfn);  // larger ones are never reclaimed
     return hw::TrapResult::resolved;
   }
   return out_of_memory(vcpu, process);
 }
 
+hw::TrapResult Kernel::swap_in(hw::Vcpu& vcpu, Process& process, const hw::Fault& fault, const PageTable::Slot& slot) {
+  const SlotNumber number = slot_in(slot.entry);
+  if (!swap_.exists() || !swap_.map().is_slot(number) || swap_.map().at(vcpu, number).entries == 0)
+    return hw::TrapResult::signal;  // a table that this kernel did not make
+  const std::uint32_t evicted = swap_.map().at(vcpu, number).evicted;
+  const bool was_cached = swap_.map().at(vcpu, number).page != 0;
+  Swap::Read read;
+  {
+    const Psi::Stall stall(psi_, vcpu);
+    read = swap_.read(vcpu, number);
+  }
+  if (read.is_major) ++vmstat_.pgmajfault;
+  if (read.failed) return hw::TrapResult::signal;  // SIGBUS
+  if (!read.page) return out_of_memory(vcpu, process);
+  const Gfn gfn = *read.page;
+  if (!was_cached) {
+    set_owner(vcpu, gfn, process, fault.gva.value >> kPageShift);
+    reclaim_.on_refault(vcpu, gfn, evicted);
+    Lru::add(vcpu, gfn);
+  }
+  // The wait may have changed anything: the entry, and the areas.
+  const Vma* vma = process.areas.find(fault.gva.value);
+  if (vcpu.load<std::uint64_t>(slot.at) != slot.entry || vma == nullptr) {
+    std::vector<Mappings::Gone> gone;
+    Mappings::drop(vcpu, gfn, 0, gone);
+    return hw::TrapResult::resolved;  // in the swap cache, for whoever wants it
+  }
+  const bool store = fault.access == AccessKind::store;
+  // do_swap_page: a page that others have entries for is shared, and copied when it is written to.
+  const bool exclusive =
+      get<&Page::references>(vcpu, page_entry(gfn)) == 1 && swap_.map().at(vcpu, number).entries == 1;
+  Protection protection = vma->protection;
+  if (!exclusive) protection.write = false;
+  process.table.store(vcpu, slot, leaf_entry(gfn, protection, store));
+  ++process.resident;
+  --process.swapped;
+  swap_.map().drop_entry(vcpu, number);
+  // should_try_to_free_swap: the copy on the disk is about to be outdated, or the space is scarce.
+  const bool scarce = swap_.map().free_slots(vcpu) * 2 < swap_.map().slots();
+  const auto flags = get<&Page::flags>(vcpu, page_entry(gfn));
+  if (exclusive && (store || scarce) && (flags & page_flag::kWriteback) == 0) swap_.remove(vcpu, gfn);
+  return hw::TrapResult::resolved;
+}
+
 hw::TrapResult Kernel::break_copy(hw::Vcpu& vcpu, Process& process, Gva page, const PageTable::Slot& slot) {
   const PageSize size = leaf_page_size(slot.level);
   const Gfn shared = slot.target();
-  const std::uint64_t flags = (slot.entry & ~paging::kAddressBits) | kPteWrite | kPteDirty;
-  if (is_exclusive(vcpu, slot)) {
+  const std::uint64_t flags = (slot.entry & ~paging::kAddressBits) | kPteWrite | kPteDirty | kPteAccessed;
+  if (Mappings::is_exclusive(vcpu, slot) && !is_named_by_swap(vcpu, shared)) {
     process.table.store(vcpu, slot, slot.entry | kPteWrite | kPteDirty);
     return hw::TrapResult::resolved;
   }
   if (size != PageSize::k4K)  // a large page is copied 4 KiB at a time, as Linux does
-    return split_page(vcpu, process, page, slot) ? hw::TrapResult::resolved : out_of_memory(vcpu, process);
+    return mappings_.split(vcpu, process, page, slot) ? hw::TrapResult::resolved : out_of_memory(vcpu, process);
   const auto copy = allocate_page(vcpu, size);
   if (!copy) return out_of_memory(vcpu, process);
+  if (vcpu.load<std::uint64_t>(slot.at) != slot.entry) {  // reclaim took the page meanwhile
+    pages_.free(vcpu, *copy, 0);
+    return hw::TrapResult::resolved;
+  }
   copy_page(vcpu, shared, *copy);
-  set<&Page::owner>(vcpu, page_entry(*copy),
-                    (static_cast<std::uint64_t>(process.id) << 40) | (page.value >> kPageShift));
-  set<&Page::references>(vcpu, page_entry(shared), get<&Page::references>(vcpu, page_entry(shared)) - 1);
+  set_owner(vcpu, *copy, process, page.value >> kPageShift);
   process.table.store(vcpu, slot, copy->address().value | flags);
-  shoot_down(vcpu, process, page.value, page.value + kPageSize);
+  cpus_.shoot_down(vcpu, process, page.value, page.value + kPageSize);
+  Lru::add(vcpu, *copy);
+  Mappings::keep_dirty(vcpu, slot);
+  std::vector<Mappings::Gone> gone;
+  Mappings::drop(vcpu, shared, 0, gone);
+  for (const Mappings::Gone& block : gone) release(vcpu, block);
   return hw::TrapResult::resolved;
+}
+
+bool Kernel::is_named_by_swap(hw::Vcpu& vcpu, Gfn gfn) const {
+  const auto page = vcpu.load<Page>(page_entry(gfn));
+  return (page.flags & page_flag::kSwapCache) != 0 && swap_.map().at(vcpu, page.slot).entries != 0;
 }
 
 std::optional<Gfn> Kernel::allocate_page(hw::Vcpu& vcpu, PageSize size) {
   const int order = 9 * static_cast<int>(size);
-  const auto gfn = order <= kMaxOrder ? Buddy::allocate(vcpu, order, PageUse::anonymous)
-                                      : Buddy::allocate_gigantic(vcpu, order, PageUse::anonymous);
+  const auto gfn = order == 0           ? pages_.allocate(vcpu, 0, PageUse::anonymous)
+                   : order <= kMaxOrder ? pages_.allocate(vcpu, order, PageUse::anonymous, Need::modest)
+                                        : pages_.allocate_gigantic(vcpu, order, PageUse::anonymous);
   if (gfn) vmstat_.pgalloc += 1ull << order;
+  if (size == PageSize::k2M) ++(gfn ? vmstat_.thp_fault_alloc : vmstat_.thp_fault_fallback);
   return gfn;
 }
 
-void Kernel::free_page(hw::Vcpu& vcpu, Gfn gfn, int order) {
-  Buddy::free(vcpu, gfn, order);
-  vmstat_.pgfree += 1ull << order;
+void Kernel::release(hw::Vcpu& vcpu, const Mappings::Gone& block) {
+  const auto page = vcpu.load<Page>(page_entry(block.gfn));
+  if (page.use == PageUse::file) return;  // the page cache keeps it
+  if ((page.flags & page_flag::kWriteback) != 0) {
+    // Freed when the write has ended.
+    set<&Page::flags>(vcpu, page_entry(block.gfn), static_cast<std::uint16_t>(page.flags | page_flag::kReclaim));
+    return;
+  }
+  if (is_named_by_swap(vcpu, block.gfn)) return;  // it waits in the swap cache for those who will map it
+  Lru::forget(vcpu, block.gfn);
+  if ((page.flags & page_flag::kSwapCache) != 0) swap_.remove(vcpu, block.gfn);
+  pages_.free(vcpu, block.gfn, block.order);
+  vmstat_.pgfree += 1ull << block.order;
 }
 
 hw::TrapResult Kernel::out_of_memory(hw::Vcpu& vcpu, Process& process) {
   if (BalloonDriver* balloon = devices_->balloon(); balloon != nullptr && balloon->on_out_of_memory(vcpu) != 0)
     return hw::TrapResult::resolved;  // the access is made again, and finds memory
-  // The only process sure to be asking for memory is the one that faults.
+  Process* const victim = oom_victim(processes_, pages_.managed_frames(vcpu) + swap_.map().slots());
+  kill(vcpu, victim != nullptr ? *victim : process);
+  return process.killed ? hw::TrapResult::killed : hw::TrapResult::resolved;
+}
+
+void Kernel::kill(hw::Vcpu& vcpu, Process& process) {
   ++vmstat_.oom_kill;
   process.killed = true;
   unmap_range(vcpu, process, 0, align_up(process.areas.top(), 1ull << 47));
-  return hw::TrapResult::killed;
 }
 
 }  // namespace vmem::guest

@@ -3,81 +3,68 @@
 #include <algorithm>
 
 #include "core/error.hpp"
-#include "guest/buddy.hpp"
 #include "guest/page_array.hpp"
 
 namespace vmem::guest {
+namespace {
 
-Kernel::Kernel(std::vector<hw::Vcpu*> vcpus, std::uint64_t bytes, int levels)
-    : vcpus_(std::move(vcpus)),
-      frames_(bytes >> kPageShift),
-      levels_(levels),
-      current_(vcpus_.size(), nullptr),
-      timers_(*vcpus_.front()) {
+std::uint64_t checked_frames(std::uint64_t bytes) {
   if (bytes < kMinimumMemory)
     throw ConfigError("a guest of " + std::to_string(bytes) + " bytes cannot boot: its kernel needs at least " +
                       std::to_string(kMinimumMemory));
-  hw::Vcpu& boot = *vcpus_.front();
-  const std::uint64_t first = (kPageArray.value + align_up(frames_ * sizeof(Page), kPageSize)) >> kPageShift;
+  return bytes >> kPageShift;
+}
+
+/// First frame after the kernel's own data.
+std::uint64_t first_frame(std::uint64_t frames) {
+  return (kPageArray.value + align_up(frames * sizeof(Page), kPageSize)) >> kPageShift;
+}
+
+}  // namespace
+
+Kernel::Kernel(std::vector<hw::Vcpu*> vcpus, std::uint64_t bytes, int levels)
+    : frames_(checked_frames(bytes)),
+      levels_(levels),
+      cpus_(std::move(vcpus), vmstat_),
+      pages_(cpus_.boot(), first_frame(frames_), frames_, cpus_.size()),
+      mappings_(pages_, cpus_, processes_, vmstat_),
+      timers_(cpus_.boot()),
+      psi_(cpus_),
+      swap_(pages_, vmstat_),
+      reclaim_(pages_, mappings_, cpus_, swap_, timers_, psi_, vmstat_) {
+  hw::Vcpu& boot = cpus_.boot();
   set<&BootInfo::magic>(boot, BootInfo::kAt, BootInfo::kMagic);
   set<&BootInfo::frames>(boot, BootInfo::kAt, frames_);
-  set<&BootInfo::zone>(boot, BootInfo::kAt, Zone::kAt.value);
+  set<&BootInfo::zones>(boot, BootInfo::kAt, Zone::kAt.value);
   set<&BootInfo::page_array>(boot, BootInfo::kAt, kPageArray.value);
-  Buddy::initialise(boot, Gfn{first}, Gfn{frames_});
-  for (hw::Vcpu* vcpu : vcpus_) vcpu->install(*this);
+  for (hw::Vcpu* vcpu : cpus_.all()) vcpu->install(*this);
   devices_ = std::make_unique<Devices>(boot, *this, interrupts_);
+  find_swap(boot);
+}
+
+void Kernel::find_swap(hw::Vcpu& boot) {
+  BlockDriver* const disk = devices_->swap_disk();
+  if (disk == nullptr) return;
+  const bool used =
+      swap_.use(boot, *disk, [this](hw::Vcpu& vcpu, Gfn gfn, bool ok) { reclaim_.on_written(vcpu, gfn, ok); });
+  if (!used)
+    throw ConfigError("the guest's memory of " + std::to_string(frames_ << kPageShift) +
+                      " bytes cannot hold the map of its swap of " +
+                      std::to_string(disk->sectors() << virtio::block::kSectorShift) + " bytes");
 }
 
 Process& Kernel::spawn(hw::Vcpu& vcpu, const std::string& name) {
-  processes_.push_back(std::make_unique<Process>(vcpu, next_id_, name, levels_, vcpus_.size()));
+  Process& process = processes_.add(std::make_unique<Process>(vcpu, pages_, next_id_, name, levels_, cpus_.size()));
+  cpus_.join(process);
   ++next_id_;
-  return *processes_.back();
+  return process;
 }
 
 void Kernel::exit(hw::Vcpu& vcpu, Process& process) {
   unmap_range(vcpu, process, 0, align_up(process.areas.top(), 1ull << 47));
-  // A vCPU that still has its table in CR3 goes to the kernel's: nothing of user space is mapped there.
-  for (std::size_t i = 0; i < current_.size(); ++i) {
-    if (current_[i] != &process) continue;
-    current_[i] = nullptr;
-    vcpus_[i]->write_cr3(0);
-  }
+  cpus_.leave(process);
   process.table.destroy(vcpu);
-  for (const auto& other : processes_)
-    if (other.get() != &process && other->pcid() == process.pcid())
-      std::fill(other->loaded.begin(), other->loaded.end(), std::uint8_t{0});
-  std::erase_if(processes_, [&](const auto& held) { return held.get() == &process; });
-}
-
-void Kernel::switch_to(hw::Vcpu& vcpu, Process& process) {
-  const auto index = static_cast<std::size_t>(vcpu.id());
-  if (current_[index] == &process && process.loaded[index]) return;
-  const std::uint64_t keep = process.loaded[index] ? hw::kCr3NoFlush : 0;
-  for (const auto& other : processes_)
-    if (other.get() != &process && other->pcid() == process.pcid()) other->loaded[index] = 0;
-  process.loaded[index] = 1;
-  current_[index] = &process;
-  vcpu.write_cr3(process.table.root().address().value | process.pcid() | keep);
-}
-
-void Kernel::shoot_down(hw::Vcpu& vcpu, Process& process, std::uint64_t start, std::uint64_t end) {
-  constexpr std::uint64_t kSingleFlushCeiling = 33;  // Linux: tlb_single_page_flush_ceiling
-  const std::uint64_t pages = (end - start) >> kPageShift;
-  for (std::size_t i = 0; i < vcpus_.size(); ++i) {
-    if (!process.loaded[i]) continue;
-    if (current_[i] != &process) {
-      process.loaded[i] = 0;  // flushed when it is next switched to
-      continue;
-    }
-    if (vcpus_[i] != &vcpu) ++vmstat_.nr_tlb_remote_flush;
-    if (pages <= kSingleFlushCeiling) {
-      for (std::uint64_t at = start; at < end; at += kPageSize) vcpus_[i]->invlpg(Gva{at});
-      vmstat_.nr_tlb_local_flush_one += pages;
-    } else {
-      vcpus_[i]->write_cr3(process.table.root().address().value | process.pcid());
-      ++vmstat_.nr_tlb_local_flush_all;
-    }
-  }
+  processes_.erase(process);
 }
 
 void Kernel::on_interrupt(hw::Vcpu& vcpu, hw::Vector vector) {
@@ -88,7 +75,29 @@ void Kernel::on_interrupt(hw::Vcpu& vcpu, hw::Vector vector) {
   }
 }
 
-std::uint64_t Kernel::managed_frames() { return get<&Zone::managed>(*vcpus_.front(), Zone::kAt); }
-std::uint64_t Kernel::free_frames() { return Buddy::free_frames(*vcpus_.front()); }
+MemInfo Kernel::meminfo() {
+  hw::Vcpu& vcpu = cpus_.boot();
+  MemInfo info;
+  info.MemTotal = pages_.managed_frames(vcpu);
+  info.MemFree = pages_.zone_free_frames(vcpu);
+  info.ActiveAnon = Lru::frames(vcpu, LruKind::active_anonymous);
+  info.InactiveAnon = Lru::frames(vcpu, LruKind::inactive_anonymous);
+  info.ActiveFile = Lru::frames(vcpu, LruKind::active_file);
+  info.InactiveFile = Lru::frames(vcpu, LruKind::inactive_file);
+  info.Active = info.ActiveAnon + info.ActiveFile;
+  info.Inactive = info.InactiveAnon + info.InactiveFile;
+  info.SwapCached = swap_.cached();
+  info.SwapTotal = swap_.map().slots();
+  info.SwapFree = swap_.map().free_slots(vcpu);
+  info.Writeback = swap_.in_flight();
+  info.AnonPages = info.ActiveAnon + info.InactiveAnon;
+  for (const auto& process : processes_.all()) info.PageTables += process->table.table_frames();
+  info.MemAvailable = available_memory({.free = info.MemFree,
+                                        .page_cache = info.ActiveFile + info.InactiveFile,
+                                        .reclaimable = 0,
+                                        .low_watermark = pages_.low_watermark(),
+                                        .total_reserve = pages_.total_reserve()});
+  return info;
+}
 
 }  // namespace vmem::guest

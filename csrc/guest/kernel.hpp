@@ -4,30 +4,22 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <span>
 #include <string>
 #include <vector>
 
 #include "core/event_log.hpp"
 #include "guest/devices.hpp"
 #include "guest/interrupt_table.hpp"
-#include "guest/process.hpp"
+#include "guest/mappings.hpp"
+#include "guest/meminfo.hpp"
+#include "guest/psi.hpp"
+#include "guest/reclaim.hpp"
+#include "guest/swap.hpp"
 #include "guest/timers.hpp"
 #include "hw/handlers.hpp"
 #include "hw/vcpu.hpp"
 
 namespace vmem::guest {
-
-/// Linux's names and meanings; events since boot.
-struct VmStat {
-  std::uint64_t pgfault = 0;
-  std::uint64_t pgfree = 0;
-  std::uint64_t pgalloc = 0;
-  std::uint64_t oom_kill = 0;
-  std::uint64_t nr_tlb_local_flush_one = 0;
-  std::uint64_t nr_tlb_local_flush_all = 0;
-  std::uint64_t nr_tlb_remote_flush = 0;
-};
 
 struct MapRequest {
   std::uint64_t length = 0;
@@ -55,58 +47,73 @@ class Kernel final : public hw::TrapHandler {
   void munmap(hw::Vcpu& vcpu, Process& process, std::uint64_t start, std::uint64_t length);
   void mprotect(hw::Vcpu& vcpu, Process& process, std::uint64_t start, std::uint64_t length,
                 const Protection& protection);
+  /// MADV_DONTNEED: the pages are gone and read as zeros, or as their file, when they are touched again.
+  void discard(hw::Vcpu& vcpu, Process& process, std::uint64_t start, std::uint64_t length);
+  /// MADV_HUGEPAGE and MADV_NOHUGEPAGE: the largest page that faults in the range give from now on.
+  void advise_page_size(Process& process, std::uint64_t start, std::uint64_t length, PageSize largest);
   /// Moves the end of the heap; 0 asks for it. Returns the new end.
   std::uint64_t brk(hw::Vcpu& vcpu, Process& process, std::uint64_t end);
   /// Makes `process` the one that `vcpu` runs.
-  void switch_to(hw::Vcpu& vcpu, Process& process);
+  void switch_to(hw::Vcpu& vcpu, Process& process) { cpus_.switch_to(vcpu, process); }
 
   hw::TrapResult on_page_fault(hw::Vcpu& vcpu, const hw::Fault& fault) override;
   hw::TrapResult on_tlb_refill(hw::Vcpu& vcpu, const hw::Fault& fault) override;
   void on_interrupt(hw::Vcpu& vcpu, hw::Vector vector) override;
 
-  const std::vector<std::unique_ptr<Process>>& processes() const { return processes_; }
+  const ProcessTable::Processes& processes() const { return processes_.all(); }
   const VmStat& vmstat() const { return vmstat_; }
+  /// /proc/meminfo, as the vCPU that the kernel was booted on reads it.
+  MemInfo meminfo();
+  std::vector<ZoneInfo> zoneinfo() { return pages_.zoneinfo(cpus_.boot()); }
+  Psi::Pressure pressure() { return psi_.read(cpus_.boot().now()); }
   /// On the vCPU that the kernel was booted on.
   Timers& timers() { return timers_; }
   Devices& devices() { return *devices_; }
+  PageAllocator& pages() { return pages_; }
   /// What the kernel has logged, at the time that its vCPUs show.
   Events& events() { return events_; }
   std::uint64_t frames() const { return frames_; }
-  std::uint64_t managed_frames();
-  std::uint64_t free_frames();
+  std::uint64_t managed_frames() { return pages_.managed_frames(cpus_.boot()); }
+  std::uint64_t free_frames() { return pages_.free_frames(cpus_.boot()); }
   /// InvariantError names the first thing that is wrong with the kernel's data.
   void check();
 
  private:
-  struct Gone {  ///< frames to free once no TLB can hold them
-    Gfn gfn;
-    int order;
-  };
-
   hw::TrapResult demand_page(hw::Vcpu& vcpu, Process& process, const Vma& vma, const hw::Fault& fault);
+  hw::TrapResult fault_anonymous(hw::Vcpu& vcpu, Process& process, const Vma& vma, const hw::Fault& fault,
+                                 PageTable::Slot slot);
+  hw::TrapResult swap_in(hw::Vcpu& vcpu, Process& process, const hw::Fault& fault, const PageTable::Slot& slot);
   hw::TrapResult break_copy(hw::Vcpu& vcpu, Process& process, Gva page, const PageTable::Slot& slot);
   hw::TrapResult out_of_memory(hw::Vcpu& vcpu, Process& process);
+  void kill(hw::Vcpu& vcpu, Process& process);
+  /// Page-table entries name the slot of the page: they will map it, too.
+  bool is_named_by_swap(hw::Vcpu& vcpu, Gfn gfn) const;
   std::optional<Gfn> allocate_page(hw::Vcpu& vcpu, PageSize size);
-  void free_page(hw::Vcpu& vcpu, Gfn gfn, int order);
+  /// A frame that nothing maps any more goes to the allocator, unless something else keeps it.
+  void release(hw::Vcpu& vcpu, const Mappings::Gone& block);
+  /// Takes everything out of [start, end) of the table; the areas stay.
+  void clear_range(hw::Vcpu& vcpu, Process& process, std::uint64_t start, std::uint64_t end, std::uint64_t floor,
+                   std::uint64_t ceiling);
   void unmap_range(hw::Vcpu& vcpu, Process& process, std::uint64_t start, std::uint64_t end);
-  /// Replaces a large page by those of the next smaller size. False: no frame left for the table.
-  bool split_page(hw::Vcpu& vcpu, Process& process, Gva page, const PageTable::Slot& slot);
-  /// Makes pages begin and end at `address`, a multiple of 4 KiB. OutOfMemory if a table it takes has no frame.
+  /// Makes pages begin and end at `address`. OutOfMemory if a table it takes has no frame.
   void split_at(hw::Vcpu& vcpu, Process& process, std::uint64_t address);
-  /// Nobody else maps any part of what the leaf maps.
-  static bool is_exclusive(hw::Vcpu& vcpu, const PageTable::Slot& slot);
-  void drop_reference(hw::Vcpu& vcpu, Gfn gfn, int order, std::vector<Gone>& gone);
-  /// No vCPU uses a translation of [start, end) of the process any more.
-  void shoot_down(hw::Vcpu& vcpu, Process& process, std::uint64_t start, std::uint64_t end);
+  void drop_swap_entry(hw::Vcpu& vcpu, Process& process, std::uint64_t entry);
+  /// What the parent has at a place, to the child's table too. False: no frame left for a table.
+  bool copy_leaf(hw::Vcpu& vcpu, Process& parent, Process& child, Gva at, const PageTable::Slot& found);
+  void find_swap(hw::Vcpu& boot);
 
-  std::vector<hw::Vcpu*> vcpus_;
   std::uint64_t frames_;
   int levels_;
-  std::vector<Process*> current_;  ///< by vCPU
-  std::vector<std::unique_ptr<Process>> processes_;
   int next_id_ = 1;
   VmStat vmstat_;
+  Cpus cpus_;
+  PageAllocator pages_;
+  ProcessTable processes_;
+  Mappings mappings_;
   Timers timers_;
+  Psi psi_;
+  Swap swap_;
+  Reclaim reclaim_;
   InterruptTable interrupts_;
   std::unique_ptr<Devices> devices_;
   Events events_;

@@ -34,8 +34,10 @@ void set(hw::Vcpu& vcpu, Gpa base, typename detail::FieldOf<kMember>::Value valu
 }
 
 inline Gpa page_entry(Gfn gfn) { return kPageArray + gfn.value * sizeof(Page); }
-inline Gpa area_entry(int order) {
-  return Zone::kAt + offsetof(Zone, areas) + static_cast<std::uint64_t>(order) * sizeof(FreeArea);
+inline Gpa zone_entry(int zone) { return Zone::kAt + static_cast<std::uint64_t>(zone) * sizeof(Zone); }
+inline Gpa area_entry(Gpa zone, int order) {
+  return zone + offsetof(Zone, areas) + static_cast<std::uint64_t>(order) * sizeof(FreeArea);
 }
+inline std::uint32_t short_number(Gfn gfn) { return static_cast<std::uint32_t>(gfn.value); }
 
 }  // namespace vmem::guest

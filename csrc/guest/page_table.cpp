@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "core/error.hpp"
-#include "guest/buddy.hpp"
 
 namespace vmem::guest {
 namespace {
@@ -15,14 +14,14 @@ std::uint64_t table_entry(Gfn table) {
 
 }  // namespace
 
-PageTable::PageTable(hw::Vcpu& vcpu, int levels) : levels_(levels) {
+PageTable::PageTable(hw::Vcpu& vcpu, PageAllocator& pages, int levels) : pages_(&pages), levels_(levels) {
   const auto root = new_table(vcpu);
   if (!root) throw OutOfMemory("the guest has no free frame for a process's page-table root");
   root_ = *root;
 }
 
-std::optional<Gfn> PageTable::new_table(hw::Vcpu& vcpu) {
-  const auto frame = Buddy::allocate(vcpu, 0, PageUse::table);
+std::optional<Gfn> PageTable::new_table(hw::Vcpu& vcpu, Need need) {
+  const auto frame = pages_->allocate(vcpu, 0, PageUse::table, need);
   if (!frame) return std::nullopt;
   vcpu.zero(frame->address(), kPageSize);
   ++frames_;
@@ -56,7 +55,7 @@ bool PageTable::allows(hw::Vcpu& vcpu, Gva gva, AccessKind access) const {
   return (rights & (needed | paging::kUser)) == (needed | paging::kUser);
 }
 
-bool PageTable::map_from(hw::Vcpu& vcpu, Slot slot, Gva gva, PageSize size, std::uint64_t entry) {
+bool PageTable::descend(hw::Vcpu& vcpu, Slot& slot, Gva gva, PageSize size) {
   while (!slot.present() && slot.level > leaf_level(size)) {
     const auto table = new_table(vcpu);
     if (!table) return false;
@@ -65,21 +64,35 @@ bool PageTable::map_from(hw::Vcpu& vcpu, Slot slot, Gva gva, PageSize size, std:
     slot.at = table->address() + 8ull * paging::table_index(gva.value, slot.level);
     slot.entry = 0;
   }
-  if (slot.level != leaf_level(size)) return false;
+  return slot.level == leaf_level(size);
+}
+
+bool PageTable::make_room(hw::Vcpu& vcpu, Gva gva, PageSize size) {
+  Slot slot = find(vcpu, gva);
+  return descend(vcpu, slot, gva, size);
+}
+
+bool PageTable::map_from(hw::Vcpu& vcpu, Slot slot, Gva gva, PageSize size, std::uint64_t entry) {
+  if (!descend(vcpu, slot, gva, size)) return false;
   vcpu.store<std::uint64_t>(slot.at, entry | (size == PageSize::k4K ? 0 : kPteLarge));
   return true;
 }
 
-bool PageTable::split(hw::Vcpu& vcpu, const Slot& slot) {
-  const auto table = new_table(vcpu);
-  if (!table) return false;
+PageTable::Split PageTable::split(hw::Vcpu& vcpu, const Slot& slot, Need need) {
+  const auto table = new_table(vcpu, need);
+  if (!table) return Split::no_memory;
+  if (vcpu.load<std::uint64_t>(slot.at) != slot.entry) {  // reclaim was faster
+    pages_->free(vcpu, *table, 0);
+    --frames_;
+    return Split::stale;
+  }
   const int level = slot.level - 1;
   const std::uint64_t flags = slot.entry & ~paging::kAddressBits & ~(level == 1 ? kPteLarge : 0);
   const std::uint64_t base = paging::x86_64.target(slot.entry, slot.level);
   for (std::uint64_t i = 0; i < paging::kEntries; ++i)
     vcpu.store<std::uint64_t>(table->address() + 8 * i, (base + (i << paging::level_shift(level))) | flags);
   vcpu.store<std::uint64_t>(slot.at, table_entry(*table));
-  return true;
+  return Split::done;
 }
 
 void PageTable::for_range(hw::Vcpu& vcpu, Gva start, Gva end, const Visit& use) const {
@@ -93,8 +106,8 @@ void PageTable::visit(hw::Vcpu& vcpu, Gfn table, int level, std::uint64_t base, 
   for (std::uint64_t at = std::max(base, align_down(span.start, step)); at < last; at += step) {
     const Slot slot{table.address() + 8ull * paging::table_index(at, level),
                     vcpu.load<std::uint64_t>(table.address() + 8ull * paging::table_index(at, level)), level};
-    if (!slot.present()) continue;
-    if (paging::x86_64.is_leaf(slot.entry, level)) {
+    if (slot.entry == 0) continue;
+    if (!slot.present() || paging::x86_64.is_leaf(slot.entry, level)) {
       use(Gva{at}, slot);
     } else {
       visit(vcpu, Gfn{(slot.entry & paging::x86_64.address) >> kPageShift}, level - 1, at, span, use);
@@ -114,8 +127,8 @@ void PageTable::clear(hw::Vcpu& vcpu, Gfn table, int level, std::uint64_t base, 
   for (std::uint64_t at = std::max(base, align_down(span.start, step)); at < last; at += step) {
     const Slot slot{table.address() + 8ull * paging::table_index(at, level),
                     vcpu.load<std::uint64_t>(table.address() + 8ull * paging::table_index(at, level)), level};
-    if (!slot.present()) continue;
-    if (paging::x86_64.is_leaf(slot.entry, level)) {
+    if (slot.entry == 0) continue;
+    if (!slot.present() || paging::x86_64.is_leaf(slot.entry, level)) {
       use(Gva{at}, slot);
       vcpu.store<std::uint64_t>(slot.at, 0);
       continue;
@@ -124,14 +137,14 @@ void PageTable::clear(hw::Vcpu& vcpu, Gfn table, int level, std::uint64_t base, 
     clear(vcpu, below, level - 1, at, span, use);
     if (at >= span.floor && at + step <= span.ceiling) {
       vcpu.store<std::uint64_t>(slot.at, 0);
-      Buddy::free(vcpu, below, 0);
+      pages_->free(vcpu, below, 0);
       --frames_;
     }
   }
 }
 
 void PageTable::destroy(hw::Vcpu& vcpu) {
-  Buddy::free(vcpu, root_, 0);
+  pages_->free(vcpu, root_, 0);
   --frames_;
 }
 

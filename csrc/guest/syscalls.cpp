@@ -18,12 +18,13 @@ void check_range(const char* call, const Process& process, std::uint64_t start, 
                       hex(process.areas.top()));
 }
 
-}  // namespace
-
-bool Kernel::is_exclusive(hw::Vcpu& vcpu, const PageTable::Slot& slot) {
-  const Gpa page = page_entry(slot.target());
-  return get<&Page::references>(vcpu, page) == 1 && get<&Page::order>(vcpu, page) == 9 * (slot.level - 1);
+void check_covered(const char* call, const Process& process, std::uint64_t start, std::uint64_t end) {
+  if (!process.areas.covers(start, end))
+    throw ConfigError(std::string(call) + " of " + hex(end - start) + " bytes at " + hex(start) +
+                      ": part of the range is not mapped");
 }
+
+}  // namespace
 
 Vma Kernel::mmap(hw::Vcpu&, Process& process, const MapRequest& request) {
   const std::uint64_t length = align_up(request.length, kPageSize);
@@ -52,77 +53,84 @@ void Kernel::munmap(hw::Vcpu& vcpu, Process& process, std::uint64_t start, std::
   unmap_range(vcpu, process, start, start + align_up(length, kPageSize));
 }
 
-bool Kernel::split_page(hw::Vcpu& vcpu, Process& process, Gva page, const PageTable::Slot& slot) {
-  if (!process.table.split(vcpu, slot)) return false;
-  // Cut to single frames at once; other mappers of a shared large page keep their leaf, whose references each frame
-  // carries.
-  const Gfn gfn = slot.target();
-  const auto order = get<&Page::order>(vcpu, page_entry(gfn));
-  if (order != 0) Buddy::split(vcpu, gfn, order);
-  shoot_down(vcpu, process, page.value, page.value + kPageSize);
-  return true;
-}
-
 void Kernel::split_at(hw::Vcpu& vcpu, Process& process, std::uint64_t address) {
-  for (;;) {
-    const PageTable::Slot slot = process.table.find(vcpu, Gva{address});
-    if (!slot.present()) return;
-    const std::uint64_t page = align_down(address, page_bytes(leaf_page_size(slot.level)));
-    if (page == address) return;
-    if (!split_page(vcpu, process, Gva{page}, slot))
-      throw OutOfMemory("the guest has no frame for the page table that splitting a large page takes");
-  }
+  if (!mappings_.split_at(vcpu, process, address))
+    throw OutOfMemory("the guest has no frame for the page table that splitting a large page takes");
 }
 
-void Kernel::drop_reference(hw::Vcpu& vcpu, Gfn gfn, int order, std::vector<Gone>& gone) {
-  const Gpa page = page_entry(gfn);
-  const int block = get<&Page::order>(vcpu, page);
-  const std::uint64_t blocks = 1ull << (order - block);
-  for (std::uint64_t i = 0; i < blocks; ++i) {
-    const Gfn at = gfn + (i << block);
-    const auto references = get<&Page::references>(vcpu, page_entry(at)) - 1;
-    set<&Page::references>(vcpu, page_entry(at), references);
-    if (references == 0) gone.push_back({at, block});
-  }
-}
-
-void Kernel::unmap_range(hw::Vcpu& vcpu, Process& process, std::uint64_t start, std::uint64_t end) {
-  if (start != 0) split_at(vcpu, process, start);
-  if (end < process.areas.top()) split_at(vcpu, process, end);
-  process.areas.erase(start, end);
-  std::vector<Gone> gone;
+void Kernel::clear_range(hw::Vcpu& vcpu, Process& process, std::uint64_t start, std::uint64_t end, std::uint64_t floor,
+                         std::uint64_t ceiling) {
+  std::vector<Mappings::Gone> gone;
   std::uint64_t first = end, last = start;
-  const std::uint64_t floor = start == 0 ? 0 : process.areas.floor_of(start);
-  const std::uint64_t ceiling = end >= process.areas.top() ? ~0ull : process.areas.ceiling_of(end);
   const bool freed_tables = process.table.clear_range(vcpu, Gva{start}, Gva{end}, Gva{floor}, Gva{ceiling},
                                                       [&](Gva at, const PageTable::Slot& slot) {
+                                                        if (slot.swapped())
+                                                          return drop_swap_entry(vcpu, process, slot.entry);
+                                                        if (!slot.present()) return;
+                                                        Mappings::keep_dirty(vcpu, slot);
                                                         const int order = 9 * (slot.level - 1);
-                                                        drop_reference(vcpu, slot.target(), order, gone);
+                                                        Mappings::drop(vcpu, slot.target(), order, gone);
                                                         process.resident -= 1ull << order;
                                                         first = std::min(first, at.value);
                                                         last = std::max(last, at.value + (kPageSize << order));
                                                       });
   // A freed table may be in a paging-structure cache even if it held no leaf.
   if (freed_tables) {
-    shoot_down(vcpu, process, start, end);
+    cpus_.shoot_down(vcpu, process, start, end);
   } else if (first < last) {
-    shoot_down(vcpu, process, first, last);
+    cpus_.shoot_down(vcpu, process, first, last);
   }
-  for (const Gone& block : gone) free_page(vcpu, block.gfn, block.order);
+  for (const Mappings::Gone& block : gone) release(vcpu, block);
+}
+
+void Kernel::drop_swap_entry(hw::Vcpu& vcpu, Process& process, std::uint64_t entry) {
+  const SlotNumber number = slot_in(entry);
+  if (!swap_.exists() || !swap_.map().is_slot(number) || swap_.map().at(vcpu, number).entries == 0)
+    return;  // not this kernel's doing
+  --process.swapped;
+  swap_.map().drop_entry(vcpu, number);
+  const SwapSlot slot = swap_.map().at(vcpu, number);
+  if (slot.entries == 0 && slot.page != 0 && get<&Page::references>(vcpu, page_entry(Gfn{slot.page})) == 0)
+    release(vcpu, {Gfn{slot.page}, 0});
+}
+
+void Kernel::unmap_range(hw::Vcpu& vcpu, Process& process, std::uint64_t start, std::uint64_t end) {
+  if (start != 0) split_at(vcpu, process, start);
+  if (end < process.areas.top()) split_at(vcpu, process, end);
+  process.areas.erase(start, end);
+  const std::uint64_t floor = start == 0 ? 0 : process.areas.floor_of(start);
+  const std::uint64_t ceiling = end >= process.areas.top() ? ~0ull : process.areas.ceiling_of(end);
+  clear_range(vcpu, process, start, end, floor, ceiling);
+}
+
+void Kernel::discard(hw::Vcpu& vcpu, Process& process, std::uint64_t start, std::uint64_t length) {
+  check_range("madvise", process, start, length);
+  const std::uint64_t end = start + align_up(length, kPageSize);
+  check_covered("madvise", process, start, end);
+  split_at(vcpu, process, start);
+  split_at(vcpu, process, end);
+  clear_range(vcpu, process, start, end, end, start);  // the areas stay, and so do the tables
+}
+
+void Kernel::advise_page_size(Process& process, std::uint64_t start, std::uint64_t length, PageSize largest) {
+  check_range("madvise", process, start, length);
+  const std::uint64_t end = start + align_up(length, kPageSize);
+  check_covered("madvise", process, start, end);
+  process.areas.change(start, end, [&](Vma& area) { area.largest = largest; });
 }
 
 void Kernel::mprotect(hw::Vcpu& vcpu, Process& process, std::uint64_t start, std::uint64_t length,
                       const Protection& protection) {
   check_range("mprotect", process, start, length);
   const std::uint64_t end = start + align_up(length, kPageSize);
-  if (!process.areas.covers(start, end))
-    throw ConfigError("mprotect of " + hex(length) + " bytes at " + hex(start) + ": part of the range is not mapped");
+  check_covered("mprotect", process, start, end);
   split_at(vcpu, process, start);
   split_at(vcpu, process, end);
-  process.areas.protect(start, end, protection);
+  process.areas.change(start, end, [&](Vma& area) { area.protection = protection; });
   bool changed = false;
   process.table.for_range(vcpu, Gva{start}, Gva{end}, [&](Gva, const PageTable::Slot& slot) {
-    const bool shared = !is_exclusive(vcpu, slot);
+    if (!slot.present()) return;  // swapped: what it may be used for is in the area
+    const bool shared = !Mappings::is_exclusive(vcpu, slot) || is_named_by_swap(vcpu, slot.target());
     std::uint64_t entry = slot.entry & ~(kPteWrite | kPteNoExecute | kPteUser);
     // A shared page stays read-only until its first store; without any right the entry stays present but closed to the
     // user.
@@ -133,7 +141,7 @@ void Kernel::mprotect(hw::Vcpu& vcpu, Process& process, std::uint64_t start, std
     process.table.store(vcpu, slot, entry);
     changed = true;
   });
-  if (changed) shoot_down(vcpu, process, start, end);
+  if (changed) cpus_.shoot_down(vcpu, process, start, end);
 }
 
 std::uint64_t Kernel::brk(hw::Vcpu& vcpu, Process& process, std::uint64_t end) {
@@ -159,29 +167,50 @@ std::uint64_t Kernel::brk(hw::Vcpu& vcpu, Process& process, std::uint64_t end) {
 
 Process& Kernel::fork(hw::Vcpu& vcpu, Process& parent) {
   Process& child = spawn(vcpu, parent.name);
+  processes_.adopt(child, parent);
   child.areas = parent.areas;
   child.program_break = parent.program_break;
   child.heap_start = parent.heap_start;
+  child.oom_score_adj = parent.oom_score_adj;
   bool room = true;
-  parent.table.for_range(vcpu, Gva{0}, Gva{parent.areas.top()}, [&](Gva at, const PageTable::Slot& slot) {
-    if (!room) return;
-    const std::uint64_t entry = slot.entry & ~kPteWrite;
-    if (entry != slot.entry) parent.table.store(vcpu, slot, entry);
-    room = child.table.map(vcpu, at, leaf_page_size(slot.level), entry & ~kPteDirty);
-    if (!room) return;
-    const Gfn gfn = slot.target();
-    const int block = get<&Page::order>(vcpu, page_entry(gfn));
-    for (std::uint64_t i = 0; i < 1ull << (9 * (slot.level - 1) - block); ++i) {
-      const Gpa page = page_entry(gfn + (i << block));
-      set<&Page::references>(vcpu, page, get<&Page::references>(vcpu, page) + 1);
-    }
-    child.resident += page_frames(leaf_page_size(slot.level));
+  parent.table.for_range(vcpu, Gva{0}, Gva{parent.areas.top()}, [&](Gva at, const PageTable::Slot& found) {
+    room = room && copy_leaf(vcpu, parent, child, at, found);
   });
-  shoot_down(vcpu, parent, 0, parent.areas.top());
+  cpus_.shoot_down(vcpu, parent, 0, parent.areas.top());
   if (room) return child;
   const std::string name = parent.name;
   exit(vcpu, child);
   throw OutOfMemory("fork of process '" + name + "': the guest has no frame left for the child's page tables");
+}
+
+bool Kernel::copy_leaf(hw::Vcpu& vcpu, Process& parent, Process& child, Gva at, const PageTable::Slot& found) {
+  PageTable::Slot slot = found;
+  // A place in the child's table first: what that takes may make reclaim change the parent's entry.
+  const PageSize size = slot.present() ? leaf_page_size(slot.level) : PageSize::k4K;
+  if (!slot.present() && !slot.swapped()) return true;  // not this kernel's doing
+  if (!child.table.make_room(vcpu, at, size)) return false;
+  slot.entry = vcpu.load<std::uint64_t>(slot.at);
+  if (slot.level > 1 && (slot.entry & kPteLarge) == 0) {  // split meanwhile
+    bool room = true;
+    parent.table.for_range(vcpu, at, Gva{at.value + page_bytes(size)}, [&](Gva small, const PageTable::Slot& leaf) {
+      room = room && copy_leaf(vcpu, parent, child, small, leaf);
+    });
+    return room;
+  }
+  if (slot.swapped()) {
+    const SlotNumber number = slot_in(slot.entry);
+    if (!child.table.map(vcpu, at, PageSize::k4K, slot.entry)) return false;
+    swap_.map().add_entry(vcpu, number);
+    ++child.swapped;
+    return true;
+  }
+  if (!slot.present()) return true;
+  const std::uint64_t entry = slot.entry & ~kPteWrite;
+  if (entry != slot.entry) parent.table.store(vcpu, slot, entry);
+  if (!child.table.map(vcpu, at, size, entry & ~kPteDirty)) return false;
+  Mappings::share(vcpu, slot);
+  child.resident += page_frames(size);
+  return true;
 }
 
 }  // namespace vmem::guest

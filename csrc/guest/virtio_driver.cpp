@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <bit>
 
-#include "guest/buddy.hpp"
-
 namespace vmem::guest {
 
 namespace reg = virtio::reg;
@@ -48,7 +46,7 @@ bool VirtioDriver::negotiate(hw::Vcpu& vcpu, std::uint64_t wanted) {
   return false;
 }
 
-std::optional<virtio::DriverQueue> VirtioDriver::set_up_queue(hw::Vcpu& vcpu, std::uint32_t index,
+std::optional<virtio::DriverQueue> VirtioDriver::set_up_queue(hw::Vcpu& vcpu, PageAllocator& pages, std::uint32_t index,
                                                               std::uint16_t most) const {
   write(vcpu, reg::kQueueSelect, index);
   const std::uint32_t largest = read(vcpu, reg::kQueueSizeMax);
@@ -56,7 +54,7 @@ std::optional<virtio::DriverQueue> VirtioDriver::set_up_queue(hw::Vcpu& vcpu, st
   const auto size = static_cast<std::uint16_t>(std::bit_floor(std::min<std::uint32_t>(largest, most)));
   const std::uint64_t bytes = virtio::Rings::bytes_for(size);
   const auto order = static_cast<int>(std::bit_width((bytes - 1) >> kPageShift));
-  const auto frames = Buddy::allocate(vcpu, order, PageUse::kernel);
+  const auto frames = pages.allocate(vcpu, order, PageUse::kernel);
   if (!frames) return std::nullopt;
   const auto rings = virtio::Rings::in_one_piece(frames->address(), size);
   vcpu.zero(frames->address(), bytes);

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "guest/page_allocator.hpp"
 #include "hw/vcpu.hpp"
 #include "virtio/driver_queue.hpp"
 #include "virtio/mmio.hpp"
@@ -38,7 +39,8 @@ class VirtioDriver {
   /// The features the device offers.
   std::uint64_t offered(hw::Vcpu& vcpu) const;
   /// Takes memory for a queue from the kernel's allocator. Nothing: the device has no such queue, or no memory is left.
-  std::optional<virtio::DriverQueue> set_up_queue(hw::Vcpu& vcpu, std::uint32_t index, std::uint16_t most) const;
+  std::optional<virtio::DriverQueue> set_up_queue(hw::Vcpu& vcpu, PageAllocator& pages, std::uint32_t index,
+                                                  std::uint16_t most) const;
   void start(hw::Vcpu& vcpu) const;
   void notify(hw::Vcpu& vcpu, std::uint32_t queue) const { write(vcpu, virtio::reg::kQueueNotify, queue); }
   /// In the interrupt: what it is about (virtio::kUsedBuffer, kConfigChange).

@@ -53,13 +53,6 @@ bool VmaSet::covers(std::uint64_t start, std::uint64_t end) const {
   return true;
 }
 
-void VmaSet::protect(std::uint64_t start, std::uint64_t end, const Protection& protection) {
-  cut_at(start);
-  cut_at(end);
-  for (auto at = areas_.lower_bound(start); at != areas_.end() && at->first < end; ++at)
-    at->second.protection = protection;
-}
-
 std::uint64_t VmaSet::floor_of(std::uint64_t address) const {
   const auto at = areas_.lower_bound(address);
   return at == areas_.begin() ? 0 : std::prev(at)->second.end;

@@ -60,8 +60,13 @@ class VmaSet {
   void erase(std::uint64_t start, std::uint64_t end);
   /// Every address of [start, end) lies in an area.
   bool covers(std::uint64_t start, std::uint64_t end) const;
-  /// Gives [start, end), which is wholly covered, another protection.
-  void protect(std::uint64_t start, std::uint64_t end, const Protection& protection);
+  /// Changes what lies in [start, end).
+  template <class Change>
+  void change(std::uint64_t start, std::uint64_t end, Change&& change) {
+    cut_at(start);
+    cut_at(end);
+    for (auto at = areas_.lower_bound(start); at != areas_.end() && at->first < end; ++at) change(at->second);
+  }
   /// End of the area below `address` (0 if none) and start of the one at or above (top if none).
   std::uint64_t floor_of(std::uint64_t address) const;
   std::uint64_t ceiling_of(std::uint64_t address) const;

@@ -200,7 +200,8 @@ void bind_host(py::classh<PyMachine>& machine) {
           [](PyMachine& self, const std::string& name, std::uint64_t memory, int vcpus, const std::string& mmu,
              int backing, const hw::CpuConfig& cpu, const std::string& sync, std::uint64_t shadow_pages,
              bool direct_faults, std::uint32_t software_tlb, std::uint64_t reservation, std::uint64_t limit,
-             std::uint32_t shares, std::uint64_t disk, const std::optional<std::map<std::string, bool>>& balloon) {
+             std::uint32_t shares, std::uint64_t disk, std::uint64_t swap,
+             const std::optional<std::map<std::string, bool>>& balloon) {
             vmm::VmConfig config;
             config.name = name;
             config.memory = memory;
@@ -214,12 +215,14 @@ void bind_host(py::classh<PyMachine>& machine) {
             config.cpu = cpu;
             config.software_tlb = software_tlb;
             config.disk = {disk};
+            config.swap = swap;
             config.balloon = balloon_config(balloon);
             return self.enter()->create_vm(config);
           },
           py::kw_only(), py::arg("name"), py::arg("memory"), py::arg("vcpus"), py::arg("mmu"), py::arg("backing"),
           py::arg("cpu"), py::arg("sync"), py::arg("shadow_pages"), py::arg("direct_faults"), py::arg("software_tlb"),
-          py::arg("reservation"), py::arg("limit"), py::arg("shares"), py::arg("disk"), py::arg("balloon"))
+          py::arg("reservation"), py::arg("limit"), py::arg("shares"), py::arg("disk"), py::arg("swap"),
+          py::arg("balloon"))
       .def("destroy_vm", [](PyMachine& self, std::uint16_t vm) { self.enter()->destroy_vm(vm); })
       .def("meminfo",
            [](PyMachine& self) {
@@ -310,26 +313,8 @@ void bind_vm(py::classh<PyMachine>& machine) {
            })
       .def("migrate", [](PyMachine& self, std::uint16_t vm,
                          std::uint64_t gpa) { return vmm::migrate(*self.enter()->guest(vm).vm, Gpa{gpa}.frame()); })
-      .def("flush_tlb", [](PyMachine& self, std::uint16_t vm,
-                           std::size_t vcpu) { Machine::vcpu(self.enter()->guest(vm), vcpu).flush_tlb(); })
-      .def("guest_memory",
-           [](PyMachine& self, std::uint16_t vm) {
-             auto entered = self.look();
-             guest::Kernel& kernel = *entered->guest(vm).kernel;
-             return py::make_tuple(kernel.frames() << kPageShift, kernel.managed_frames() << kPageShift,
-                                   kernel.free_frames() << kPageShift);
-           })
-      .def("vmstat", [](PyMachine& self, std::uint16_t vm) {
-        const guest::VmStat stat = self.look()->guest(vm).kernel->vmstat();
-        py::dict dict;
-        dict["pgfault"] = stat.pgfault;
-        dict["pgalloc"] = stat.pgalloc;
-        dict["pgfree"] = stat.pgfree;
-        dict["oom_kill"] = stat.oom_kill;
-        dict["nr_tlb_local_flush_one"] = stat.nr_tlb_local_flush_one;
-        dict["nr_tlb_local_flush_all"] = stat.nr_tlb_local_flush_all;
-        dict["nr_tlb_remote_flush"] = stat.nr_tlb_remote_flush;
-        return dict;
+      .def("flush_tlb", [](PyMachine& self, std::uint16_t vm, std::size_t vcpu) {
+        Machine::vcpu(self.enter()->guest(vm), vcpu).flush_tlb();
       });
 }
 
@@ -425,6 +410,7 @@ void bind_machine(py::module_& m) {
   bind_host(machine);
   bind_vm(machine);
   bind_process(machine);
+  bind_guest(machine);
   bind_balloon(machine);
   bind_devices(machine);
   bind_time(machine);

@@ -48,6 +48,9 @@ class Vm final : public hw::ExitHandler {
   /// nullptr: the VM was made without a disk.
   BlockDevice* disk() { return disk_; }
   void set_disk(BlockDevice& disk) { disk_ = &disk; }
+  /// Where the guest swaps to; nullptr: the VM was made without.
+  BlockDevice* swap_disk() { return swap_disk_; }
+  void set_swap_disk(BlockDevice& disk) { swap_disk_ = &disk; }
   /// nullptr: the VM was made without a balloon.
   balloon::BalloonDevice* balloon() { return balloon_; }
   void set_balloon(balloon::BalloonDevice& device) { balloon_ = &device; }
@@ -130,6 +133,7 @@ class Vm final : public hw::ExitHandler {
   std::vector<std::unique_ptr<hw::Vcpu>> vcpus_;
   DeviceBus devices_;
   BlockDevice* disk_ = nullptr;  ///< on the bus
+  BlockDevice* swap_disk_ = nullptr;
   balloon::BalloonDevice* balloon_ = nullptr;
   std::unique_ptr<ShadowMmu> shadow_;
   std::unique_ptr<SoftwareTlb> software_tlb_;

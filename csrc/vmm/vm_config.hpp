@@ -50,6 +50,7 @@ struct VmConfig {
   hw::CpuConfig cpu;
   std::uint32_t software_tlb = 0;  ///< entries of the hypervisor's second-level TLB for each vCPU; 0: none
   DiskConfig disk;
+  std::uint64_t swap = 0;  ///< bytes of a second disk, prepared as swap space; 0: none
   BalloonConfig balloon;
 };
 

@@ -32,6 +32,6 @@ class Disk:
         return f"<Disk, {self.size >> 20} MiB>"
 
 
-def accept_disk(disk: Size | None, name: str) -> int:
+def accept_disk(size: Size | None, name: str, what: str = "disk") -> int:
     """Bytes; 0 for none."""
-    return 0 if disk is None else checks.integer(parse_size(disk, f"disk of VM {name!r}"), "disk", 1, 1 << 46)
+    return 0 if size is None else checks.integer(parse_size(size, f"{what} of VM {name!r}"), what, 1, 1 << 46)

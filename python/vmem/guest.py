@@ -240,9 +240,32 @@ class Guest:
         return Process(self._core, self._vm, pid, name, vcpu)
 
     def meminfo(self) -> dict[str, int]:
-        """Linux's names, in bytes: MemTotal (what the page allocator manages), MemFree."""
-        _, managed, free = self._core.guest_memory(self._vm)
-        return {"MemTotal": managed, "MemFree": free}
+        """/proc/meminfo: Linux's names and meanings, in bytes.
+
+        `MemTotal MemFree MemAvailable Buffers Cached SwapCached Active Inactive Active(anon) Inactive(anon)
+        Active(file) Inactive(file) SwapTotal SwapFree Dirty Writeback AnonPages Mapped PageTables
+        AnonHugePages`. As in Linux, MemFree leaves out what lies in per-CPU lists (`zoneinfo`).
+        """
+        return self._core.guest_meminfo(self._vm)
+
+    @property
+    def free(self) -> int:
+        """Bytes that nobody has: MemFree, and what lies in per-CPU lists."""
+        in_lists: int = sum(zone["pcp"] for zone in self.zoneinfo().values())
+        return self.meminfo()["MemFree"] + in_lists * 4096
+
+    def zoneinfo(self) -> dict[str, dict[str, Any]]:
+        """/proc/zoneinfo and /proc/buddyinfo of each zone that has memory, in frames of 4 KiB.
+
+        By name (DMA, DMA32, Normal): `managed free`, the watermarks `min low high`, `protection` (frames kept
+        from allocations that could use a higher zone), `pcp` (in per-CPU lists), `blocks` (free blocks in the
+        list of each order; memory never used yet is in no list).
+        """
+        return self._core.zoneinfo(self._vm)
+
+    def pressure(self) -> dict[str, dict[str, float]]:
+        """/proc/pressure/memory: `some` and `full`, each `avg10 avg60 avg300` (percent), `total` (us)."""
+        return self._core.pressure(self._vm)
 
     def vmstat(self) -> dict[str, int]:
         """Linux's names: events since boot."""

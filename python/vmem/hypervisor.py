@@ -227,6 +227,7 @@ class Hypervisor:
         limit: Size | None = None,
         shares: int = 1000,
         disk: Size | None = None,
+        swap: Size | None = None,
         balloon: bool | Mapping[str, bool] | None = None,
     ) -> Vm:
         """A new VM with a booted guest kernel.
@@ -241,8 +242,9 @@ class Hypervisor:
         guest memory with; "auto" is 2 MiB where aligned and free. The host never reclaims the VM's
         `reservation`, gives it no more machine memory than its `limit` while its swap takes the rest, and
         reclaims first from VMs that hold the most for their `shares`. `disk` gives it a virtual disk of that
-        size (a multiple of 4 KiB; `Vm.disk`), `balloon` a memory balloon (`Vm.balloon`): True, or features
-        by name (`must_tell_host deflate_on_oom page_poison free_page_reporting`). ConfigError, OutOfMemory.
+        size (a multiple of 4 KiB; `Vm.disk`), `swap` a second one of the same kind for the guest to swap to,
+        `balloon` a memory balloon (`Vm.balloon`): True, or features by name
+        (`must_tell_host deflate_on_oom page_poison free_page_reporting`). ConfigError, OutOfMemory.
         """
         if checks.text(name, "VM name") in self._vms:
             raise ConfigError(f"VM name: {name!r} is taken; this host has {', '.join(self._vms)}")
@@ -266,6 +268,7 @@ class Hypervisor:
             limit=0 if limit is None else parse_size(limit, f"limit of VM {name!r}"),
             shares=checks.integer(shares, f"shares of VM {name!r}", 1, 1_000_000),
             disk=disk_bytes,
+            swap=accept_disk(swap, name, "swap"),
             balloon=features,
         )
         self._vms[name] = vm = Vm(self._core, vm_id, name, size, mmu, vcpus, processor)

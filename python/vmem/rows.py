@@ -60,8 +60,8 @@ def guest_memory(vm: Vm) -> tuple[int, int]:
     """
     if vm.is_killed:
         return 0, 0
-    info = vm.guest.meminfo()
-    return info["MemTotal"] - info["MemFree"], info["MemFree"]
+    free = vm.guest.free
+    return vm.guest.meminfo()["MemTotal"] - free, free
 
 
 class VmMeter:

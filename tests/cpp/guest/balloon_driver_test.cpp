@@ -117,8 +117,10 @@ TEST_CASE("inflation stops at the min watermark and tries again every 200 ms, an
   Fixture f;
   f.device.set_target(1);
   f.wait(kSecond);
-  CHECK(guest::min_watermark(16384) == 256);  // √(16 · 65536 kB) = 1024 kB
-  CHECK(f.guest.kernel->free_frames() == 256);
+  std::uint64_t least = 0;
+  for (const guest::ZoneInfo& zone : f.guest.kernel->zoneinfo()) least += zone.marks.min + zone.reserve[1];
+  CHECK(least > 500);
+  CHECK(f.guest.kernel->free_frames() == least);
   CHECK(f.driver.stat().out_of_puff >= 5);
   CHECK(f.driver.stat().out_of_puff <= 6);
   CHECK(f.guest.kernel->vmstat().oom_kill == 0);
@@ -152,7 +154,7 @@ TEST_CASE("statistics come when the host asks, every so many seconds") {
   f.wait(5 * kSecond);
   CHECK(f.device.statistics().updated / kSecond == 4);
   CHECK(value(balloon::Tag::total_memory) == f.guest.kernel->managed_frames() * kPageSize);
-  CHECK(value(balloon::Tag::free_memory) == f.guest.kernel->free_frames() * kPageSize);
+  CHECK(value(balloon::Tag::free_memory) == f.guest.kernel->meminfo().MemFree * kPageSize);
   CHECK(value(balloon::Tag::htlb_pgalloc) == vmm::balloon::Statistics::kUnknown);
   f.device.set_polling_interval(0);
   f.wait(5 * kSecond);
@@ -181,7 +183,7 @@ TEST_CASE("4 KiB requests never free a page of 2 MiB, and an inhibited device fr
 struct Wrong : Fixture {
   explicit Wrong(vmm::BalloonConfig features) : Fixture(with_balloon(features)) {
     REQUIRE(raw.negotiate(vcpu, 0x3f));
-    for (std::uint32_t i = 0; i < 3; ++i) queues.push_back(*raw.set_up_queue(vcpu, i, 128));
+    for (std::uint32_t i = 0; i < 3; ++i) queues.push_back(*raw.set_up_queue(vcpu, guest.kernel->pages(), i, 128));
     raw.start(vcpu);
   }
   void send(std::uint32_t queue, const std::vector<std::uint32_t>& pfns, std::uint32_t bytes = 0) {

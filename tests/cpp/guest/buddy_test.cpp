@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/error.hpp"
+#include "guest/page_array.hpp"
 #include "support/guest_machine.hpp"
 #include "support/random.hpp"
 
@@ -58,13 +59,14 @@ struct Zonal {
   test::BareGuest guest;
   hw::Vcpu& vcpu = guest.vcpu;
   Model model{};
+  Buddy buddy{zone_entry(0)};
 
   explicit Zonal(vmm::MmuMode mode) : guest(test::vm_config(mode, kFrames * kPageSize)) {
-    Buddy::initialise(vcpu, Gfn{kFirst}, Gfn{kEnd});
+    buddy.initialise(vcpu, Gfn{kFirst}, Gfn{kEnd});
   }
   std::uint64_t frontier() { return vcpu.load<std::uint64_t>(Gpa{0x2010}); }
   std::uint32_t blocks_listed(int order) {
-    return vcpu.load<std::uint32_t>(Gpa{0x2020 + 8 * static_cast<std::uint64_t>(order) + 4});
+    return vcpu.load<std::uint32_t>(Gpa{0x2060 + 8 * static_cast<std::uint64_t>(order) + 4});
   }
   template <class T>
   T page_field(std::uint64_t gfn, std::uint64_t offset) {
@@ -76,8 +78,8 @@ struct Zonal {
     REQUIRE(page_field<std::uint32_t>(gfn, 12) == references);
   }
   void check() {
-    Buddy::check(vcpu);
-    REQUIRE(Buddy::free_frames(vcpu) == model.free_frames());
+    buddy.check(vcpu);
+    REQUIRE(buddy.free_frames(vcpu) == model.free_frames());
     for (int order = 0; order <= kMaxOrder; ++order)
       REQUIRE(blocks_listed(order) == model.maximal_blocks(order, frontier()));
   }
@@ -88,7 +90,7 @@ void random_step(Zonal& zone, test::Random& random) {
   const std::uint64_t choice = random.below(20ull);
   if (choice < 9) {
     const int order = random.one_in(3) ? random.below(kOrders) : random.below(3);
-    const auto gfn = Buddy::allocate(zone.vcpu, order, PageUse::anonymous);
+    const auto gfn = zone.buddy.allocate(zone.vcpu, order, PageUse::anonymous);
     REQUIRE(gfn.has_value() == model.has_block(order));
     if (!gfn) return;
     model.take(gfn->value, order);
@@ -96,7 +98,7 @@ void random_step(Zonal& zone, test::Random& random) {
   } else if (choice == 9) {
     const int order = kMaxOrder + 1 + random.below(2);
     const std::uint64_t first = (zone.frontier() + (1ull << order) - 1) >> order << order;
-    const auto gfn = Buddy::allocate_gigantic(zone.vcpu, order, PageUse::table);
+    const auto gfn = zone.buddy.allocate_gigantic(zone.vcpu, order, PageUse::table);
     REQUIRE(gfn.has_value() == (first + (1ull << order) <= kEnd));
     if (!gfn) return;
     REQUIRE(gfn->value == first);
@@ -113,7 +115,7 @@ void random_step(Zonal& zone, test::Random& random) {
         zone.expect_page(head + i, use, 0, 3);
       }
     } else {
-      Buddy::free(zone.vcpu, Gfn{head}, order);
+      zone.buddy.free(zone.vcpu, Gfn{head}, order);
       model.release(head);
     }
   }
@@ -131,11 +133,11 @@ TEST_CASE("random allocation in guest memory agrees with a map of frames, and ev
       }
       while (!zone.model.blocks.empty()) {
         const auto [head, order] = *zone.model.blocks.begin();
-        Buddy::free(zone.vcpu, Gfn{head}, order);
+        zone.buddy.free(zone.vcpu, Gfn{head}, order);
         zone.model.release(head);
       }
       zone.check();
-      CHECK(Buddy::free_frames(zone.vcpu) == kEnd - kFirst);
+      CHECK(zone.buddy.free_frames(zone.vcpu) == kEnd - kFirst);
       zone.guest.hypervisor.check();
     }
   }
@@ -143,23 +145,23 @@ TEST_CASE("random allocation in guest memory agrees with a map of frames, and ev
 
 TEST_CASE("memory that was never allocated has never been touched") {
   Zonal zone(vmm::MmuMode::nested);
-  for (int i = 0; i < 100; ++i) REQUIRE(Buddy::allocate(zone.vcpu, 0, PageUse::anonymous));
+  for (int i = 0; i < 100; ++i) REQUIRE(zone.buddy.allocate(zone.vcpu, 0, PageUse::anonymous));
   CHECK(zone.frontier() == 1024);
   CHECK(zone.guest.vm.resident_frames() <= 1 + 32 * 1024 / kPageSize + 1);  // the zone, and the page array so far
 }
 
 TEST_CASE("check() notices what breaks the lists") {
   Zonal zone(vmm::MmuMode::native);
-  const auto gfn = Buddy::allocate(zone.vcpu, 4, PageUse::anonymous);
+  const auto gfn = zone.buddy.allocate(zone.vcpu, 4, PageUse::anonymous);
   REQUIRE(gfn);
-  CHECK_NOTHROW(Buddy::check(zone.vcpu));
-  const std::uint64_t head = 0x10000 + 32ull * zone.vcpu.load<std::uint32_t>(Gpa{0x2020 + 8 * 5});
+  CHECK_NOTHROW(zone.buddy.check(zone.vcpu));
+  const std::uint64_t head = 0x10000 + 32ull * zone.vcpu.load<std::uint32_t>(Gpa{0x2060 + 8 * 5});
   SUBCASE("another use") { zone.vcpu.store<std::uint8_t>(Gpa{head + 8}, 4); }
   SUBCASE("another order") { zone.vcpu.store<std::uint8_t>(Gpa{head + 9}, 4); }
   SUBCASE("a broken back link") { zone.vcpu.store<std::uint32_t>(Gpa{head + 4}, 999); }
-  SUBCASE("a wrong count of blocks") { zone.vcpu.store<std::uint32_t>(Gpa{0x2020 + 8 * 5 + 4}, 9); }
+  SUBCASE("a wrong count of blocks") { zone.vcpu.store<std::uint32_t>(Gpa{0x2060 + 8 * 5 + 4}, 9); }
   SUBCASE("a wrong count of frames") { zone.vcpu.store<std::uint64_t>(Gpa{0x2008}, 9); }
-  CHECK_THROWS_AS(Buddy::check(zone.vcpu), InvariantError);
+  CHECK_THROWS_AS(zone.buddy.check(zone.vcpu), InvariantError);
 }
 
 }  // namespace

@@ -21,17 +21,20 @@ namespace {
 // An observer outside the guest finds these by number: they may grow, but never move.
 static_assert(BootInfo::kAt == Gpa{0x1000} && sizeof(BootInfo) == 32);
 static_assert(offsetof(BootInfo, magic) == 0 && offsetof(BootInfo, frames) == 8);
-static_assert(offsetof(BootInfo, zone) == 16 && offsetof(BootInfo, page_array) == 24);
-static_assert(Zone::kAt == Gpa{0x2000} && sizeof(Zone) == 32 + 11 * 8 && kOrders == 11);
+static_assert(offsetof(BootInfo, zones) == 16 && offsetof(BootInfo, page_array) == 24);
+static_assert(Zone::kAt == Gpa{0x2000} && sizeof(Zone) == 192 && kZones == 3 && kOrders == 11);
 static_assert(offsetof(Zone, managed) == 0 && offsetof(Zone, free) == 8 && offsetof(Zone, frontier) == 16);
-static_assert(offsetof(Zone, end) == 24 && offsetof(Zone, areas) == 32);
+static_assert(offsetof(Zone, end) == 24 && offsetof(Zone, first) == 32 && offsetof(Zone, min) == 40);
+static_assert(offsetof(Zone, reserve) == 64 && offsetof(Zone, areas) == 96);
 static_assert(sizeof(FreeArea) == 8 && offsetof(FreeArea, head) == 0 && offsetof(FreeArea, count) == 4);
+static_assert(LruList::kAt == Gpa{0x3000} && SwapArea::kAt == Gpa{0x3800} && PerCpuPages::kAt == Gpa{0x4000});
 static_assert(sizeof(Page) == 32 && offsetof(Page, next) == 0 && offsetof(Page, previous) == 4);
 static_assert(offsetof(Page, use) == 8 && offsetof(Page, order) == 9 && offsetof(Page, flags) == 10);
-static_assert(offsetof(Page, references) == 12 && offsetof(Page, owner) == 16 && offsetof(Page, reserved) == 24);
+static_assert(offsetof(Page, references) == 12 && offsetof(Page, index) == 16 && offsetof(Page, owner) == 24);
+static_assert(offsetof(Page, slot) == 28);
 static_assert(static_cast<int>(PageUse::none) == 0 && static_cast<int>(PageUse::free) == 1);
 static_assert(static_cast<int>(PageUse::kernel) == 2 && static_cast<int>(PageUse::table) == 3);
-static_assert(static_cast<int>(PageUse::anonymous) == 4);
+static_assert(static_cast<int>(PageUse::anonymous) == 4 && static_cast<int>(PageUse::per_cpu) == 6);
 
 using Place = std::pair<std::size_t, std::size_t>;  ///< offset, bytes
 
@@ -40,11 +43,16 @@ using Place = std::pair<std::size_t, std::size_t>;  ///< offset, bytes
     #Struct "." #member, { offsetof(Struct, member), sizeof(Struct::member) } \
   }
 const std::map<std::string, Place> kPlaces = {
-    PLACE(BootInfo, magic),  PLACE(BootInfo, frames), PLACE(BootInfo, zone),  PLACE(BootInfo, page_array),
-    PLACE(Zone, managed),    PLACE(Zone, free),       PLACE(Zone, frontier),  PLACE(Zone, end),
-    PLACE(Zone, areas),      PLACE(FreeArea, head),   PLACE(FreeArea, count), PLACE(Page, next),
-    PLACE(Page, previous),   PLACE(Page, use),        PLACE(Page, order),     PLACE(Page, flags),
-    PLACE(Page, references), PLACE(Page, owner),      PLACE(Page, reserved)};
+    PLACE(BootInfo, magic),   PLACE(BootInfo, frames),   PLACE(BootInfo, zones),     PLACE(BootInfo, page_array),
+    PLACE(Zone, managed),     PLACE(Zone, free),         PLACE(Zone, frontier),      PLACE(Zone, end),
+    PLACE(Zone, first),       PLACE(Zone, min),          PLACE(Zone, low),           PLACE(Zone, high),
+    PLACE(Zone, reserve),     PLACE(Zone, areas),        PLACE(FreeArea, head),      PLACE(FreeArea, count),
+    PLACE(LruList, head),     PLACE(LruList, tail),      PLACE(LruList, frames),     PLACE(PerCpuPages, head),
+    PLACE(PerCpuPages, tail), PLACE(PerCpuPages, count), PLACE(PerCpuPages, spills), PLACE(SwapArea, slots),
+    PLACE(SwapArea, free),    PLACE(SwapArea, map),      PLACE(SwapArea, clusters),  PLACE(SwapSlot, page),
+    PLACE(SwapSlot, entries), PLACE(SwapSlot, flags),    PLACE(SwapSlot, evicted),   PLACE(Page, next),
+    PLACE(Page, previous),    PLACE(Page, use),          PLACE(Page, order),         PLACE(Page, flags),
+    PLACE(Page, references),  PLACE(Page, index),        PLACE(Page, owner),         PLACE(Page, slot)};
 #undef PLACE
 
 /// What stands between the first two backquotes.
@@ -91,9 +99,11 @@ TEST_CASE("a booted kernel's data stand where the layout says") {
   CHECK(word(0x2000) == kFrames - first);
   CHECK(word(0x2008) == kFrames - first);
   CHECK(word(0x2018) == kFrames);
+  CHECK(word(0x2020) == first);
+  CHECK(word(0x20c0) == 0);  // no DMA32
   CHECK(kernel.managed_frames() == kFrames - first);
   CHECK(page_entry(Gfn{100}) == Gpa{0x10000 + 3200});
-  CHECK(area_entry(3) == Gpa{0x2020 + 24});
+  CHECK(area_entry(zone_entry(0), 3) == Gpa{0x2060 + 24});
 }
 
 TEST_CASE("a guest too small for its kernel is refused") {

@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "core/error.hpp"
-#include "guest/buddy.hpp"
 #include "support/booted_guest.hpp"
 
 namespace vmem::guest {
@@ -25,15 +24,15 @@ struct Hoard {
   test::BootedGuest& guest;
   std::vector<Gfn> frames{};
 
-  void take_all_but(std::uint64_t left) {
-    while (guest.kernel.free_frames() > left) {
-      const auto gfn = Buddy::allocate(guest.vcpu, 0, PageUse::kernel);
-      REQUIRE(gfn);
-      frames.push_back(*gfn);
-    }
+  /// What the kernel then has besides `left` it keeps for itself: returns that.
+  std::uint64_t take_all_but(std::uint64_t left) {
+    while (const auto gfn = guest.kernel.pages().allocate(guest.vcpu, 0, PageUse::kernel)) frames.push_back(*gfn);
+    const std::uint64_t reserve = guest.kernel.free_frames();
+    for (; left != 0; --left, frames.pop_back()) guest.kernel.pages().free(guest.vcpu, frames.back(), 0);
+    return reserve;
   }
   void give_back() {
-    for (const Gfn gfn : frames) Buddy::free(guest.vcpu, gfn, 0);
+    for (const Gfn gfn : frames) guest.kernel.pages().free(guest.vcpu, gfn, 0);
     frames.clear();
   }
 };
@@ -85,7 +84,8 @@ TEST_CASE("a large page that is not to be had becomes small ones") {
     Process& process = guest.kernel.spawn(guest.vcpu, "process");
     const Vma vma = map(guest, process, 2 * kGuestBytes, PageSize::k2M);
     std::uint64_t large = 0, small = 0;
-    for (std::uint64_t va = vma.start; guest.kernel.free_frames() > 8; va += kPageSize) {
+    const std::uint64_t reserve = guest.kernel.zoneinfo().front().marks.min;
+    for (std::uint64_t va = vma.start; guest.kernel.free_frames() > reserve + 8; va += kPageSize) {
       const std::uint64_t resident = process.resident;
       REQUIRE(guest.write(process, va, va));
       const std::uint64_t more = process.resident - resident;
@@ -131,10 +131,10 @@ TEST_CASE("a fork without room for tables leaves everything as it was") {
     Hoard hoard{guest};
     for (const std::uint64_t left : {0, 1, 2, 3, 4, 5}) {  // root, two upper tables, three lowest ones
       CAPTURE(left);
-      hoard.take_all_but(left);
+      const std::uint64_t reserve = hoard.take_all_but(left);
       CHECK_THROWS_AS(guest.kernel.fork(guest.vcpu, parent), OutOfMemory);
       CHECK(guest.kernel.processes().size() == 1);
-      CHECK(guest.kernel.free_frames() == left);
+      CHECK(guest.kernel.free_frames() == reserve + left);
       guest.check();
       for (std::uint64_t va = vma.start; va < vma.end; va += 64 * kPageSize) REQUIRE(guest.read(parent, va) == va);
       hoard.give_back();

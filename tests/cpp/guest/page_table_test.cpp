@@ -64,20 +64,18 @@ struct Model {
 struct Duel {
   test::BareGuest guest{test::vm_config(vmm::MmuMode::native, 64ull << 20)};
   hw::Vcpu& vcpu = guest.vcpu;
+  PageAllocator pages{vcpu, 200, 16384, 1};
   std::uint64_t all_free;
   PageTable table;
   Model model;
 
-  explicit Duel(int levels) : all_free(boot()), table(vcpu, levels), model{levels} {
+  explicit Duel(int levels) : all_free(free()), table(vcpu, pages, levels), model{levels} {
     hw::State state = vcpu.mmu().state();
     state.cr3 = table.root().address().value;
     state.cr4 = (state.cr4 & ~hw::kCr4Pcide) | (levels == 5 ? hw::kCr4La57 : 0);
     vcpu.mmu().set_state(state);
   }
-  std::uint64_t boot() {
-    Buddy::initialise(vcpu, Gfn{200}, Gfn{16384});
-    return Buddy::free_frames(vcpu);
-  }
+  std::uint64_t free() { return pages.free_frames(vcpu); }
 
   void map(std::uint64_t va, PageSize size, std::uint64_t entry) {
     const int level = leaf_level(size);
@@ -92,7 +90,7 @@ struct Duel {
     const auto* held = model.leaf_at(va);
     if (held == nullptr || held->second.level == 1) return;
     const auto [start, leaf] = *held;
-    REQUIRE(table.split(vcpu, table.find(vcpu, Gva{va})));
+    REQUIRE(table.split(vcpu, table.find(vcpu, Gva{va}), Need::patient) == PageTable::Split::done);
     model.leaves.erase(start);
     model.make_tables(start, leaf.level - 1);
     for (std::uint64_t i = 0; i < 512; ++i) {
@@ -133,8 +131,8 @@ struct Duel {
   }
   void compare() {
     REQUIRE(table.table_frames() == model.tables.size() + 1);
-    REQUIRE(Buddy::free_frames(vcpu) == all_free - table.table_frames());
-    Buddy::check(vcpu);
+    REQUIRE(free() == all_free - table.table_frames());
+    pages.check(vcpu);
     auto expected = model.leaves.begin();
     table.for_range(vcpu, Gva{0}, Gva{1ull << 56}, [&](Gva at, const PageTable::Slot& slot) {
       REQUIRE(expected != model.leaves.end());
@@ -175,7 +173,7 @@ TEST_CASE("random maps, splits and clears agree with a map of leaves, down to th
     duel.compare();
     CHECK(duel.table.table_frames() == 1);
     duel.table.destroy(duel.vcpu);
-    CHECK(Buddy::free_frames(duel.vcpu) == duel.all_free);
+    CHECK(duel.free() == duel.all_free);
   }
 }
 
@@ -208,16 +206,21 @@ TEST_CASE("a table that a neighbour may still use stays, empty or not") {
 
 TEST_CASE("a guest without a frame for a table says so") {
   test::BareGuest guest(test::vm_config(vmm::MmuMode::native, 4ull << 20));
-  Buddy::initialise(guest.vcpu, Gfn{100}, Gfn{103});
-  PageTable table(guest.vcpu, 4);
+  PageAllocator pages(guest.vcpu, 100, 1000, 1);
+  // All but three of those above the watermark.
+  std::vector<Gfn> taken;
+  while (const auto gfn = pages.allocate(guest.vcpu, 0, PageUse::kernel)) taken.push_back(*gfn);
+  for (int i = 0; i < 3; ++i, taken.pop_back()) pages.free(guest.vcpu, taken.back(), 0);
+  const std::uint64_t least = pages.free_frames(guest.vcpu) - 3;
+  PageTable table(guest.vcpu, pages, 4);
   CHECK_FALSE(table.map(guest.vcpu, Gva{0x1000}, PageSize::k4K, kUserPage));
   CHECK(table.table_frames() == 3);
-  CHECK(Buddy::free_frames(guest.vcpu) == 0);
+  CHECK(pages.free_frames(guest.vcpu) == least);
   CHECK_FALSE(table.find(guest.vcpu, Gva{0x1000}).present());
-  CHECK_THROWS_AS(PageTable(guest.vcpu, 4), OutOfMemory);
+  CHECK_THROWS_AS(PageTable(guest.vcpu, pages, 4), OutOfMemory);
   table.clear_range(guest.vcpu, Gva{0}, Gva{1ull << 47}, Gva{0}, Gva{1ull << 47},
                     [](Gva, const PageTable::Slot&) { FAIL("nothing is mapped"); });
-  CHECK(Buddy::free_frames(guest.vcpu) == 2);  // all but the root
+  CHECK(pages.free_frames(guest.vcpu) == least + 2);  // all but the root
 }
 
 }  // namespace

@@ -95,7 +95,7 @@ TEST_CASE("random areas agree with a page-by-page map") {
         areas.erase(address_of(first), address_of(first + count));
         for (std::uint64_t page = first; page < first + count; ++page) model[page].reset();
       } else if (choice == 3 && full_run(model, first, count)) {
-        areas.protect(address_of(first), address_of(first + count), protection);
+        areas.change(address_of(first), address_of(first + count), [&](Vma& area) { area.protection = protection; });
         for (std::uint64_t page = first; page < first + count; ++page) model[page]->protection = protection;
       }
       ask(areas, model, first, count, kPageSize << random.below(4));

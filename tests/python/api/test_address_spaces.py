@@ -55,7 +55,7 @@ class AddressSpaces(RuleBasedStateMachine):
         super().__init__()
         self.host = vmem.Hypervisor("256MiB")
         self.vm = self.host.create_vm("vm", memory="96MiB", vcpus=2, **self.mode)  # type: ignore[arg-type]
-        self.booted = self.vm.guest.meminfo()["MemFree"]
+        self.booted = self.vm.guest.free
         self.alive: list[Program] = []
 
     def _add(self, process: vmem.Process, model: Model) -> Program:
@@ -222,7 +222,7 @@ class AddressSpaces(RuleBasedStateMachine):
                     contents = bytes(page.contents or bytes(PAGE))
                     assert program.process.read(number * PAGE, PAGE) == contents
             program.process.exit()
-        assert self.vm.guest.meminfo()["MemFree"] == self.booted, "every frame came back"
+        assert self.vm.guest.free == self.booted, "every frame came back"
         self.host.check()
 
 

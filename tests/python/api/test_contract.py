@@ -74,11 +74,11 @@ def test_translate_is_where_the_bytes_are(host: Hypervisor, vm: Vm, process: Pro
 def test_fork_copies_on_write_in_both_directions(vm: Vm, process: Process) -> None:
     heap = process.mmap("1MiB")
     process.write(heap.start, b"A" * heap.length)
-    resident, allocated = vm.guest.meminfo()["MemFree"], vm.guest.vmstat()["pgalloc"]
+    resident, allocated = vm.guest.free, vm.guest.vmstat()["pgalloc"]
     child = process.fork()
     assert child.resident == process.resident == heap.length
     # Page tables of the child, and nothing else.
-    assert resident - vm.guest.meminfo()["MemFree"] < 16 * PAGE
+    assert resident - vm.guest.free < 16 * PAGE
     process.write(heap.start, b"B" * PAGE)
     child.write(heap.start + PAGE, b"C" * PAGE)
     grandchild = child.fork()
@@ -97,16 +97,16 @@ def test_fork_copies_on_write_in_both_directions(vm: Vm, process: Process) -> No
     grandchild.write(heap.start, b"E" * heap.length)
     assert vm.guest.vmstat()["pgalloc"] == copied
     grandchild.exit()
-    assert vm.guest.meminfo()["MemFree"] >= resident
+    assert vm.guest.free >= resident
 
 
 def test_munmap_really_unmaps(vm: Vm, process: Process) -> None:
     heap = process.mmap("1MiB")
     process.write(heap.start, b"secret!!" * (heap.length // 8))
-    free = vm.guest.meminfo()["MemFree"]
+    free = vm.guest.free
     middle = heap.start + 64 * PAGE
     process.munmap(middle, 64 * PAGE)
-    assert vm.guest.meminfo()["MemFree"] - free >= 64 * PAGE
+    assert vm.guest.free - free >= 64 * PAGE
     assert (process.translate(pages_of(heap))[64:128] == vmem.UNMAPPED).all()
     for address in (middle, middle + 64 * PAGE - 1):
         with pytest.raises(vmem.SegmentationFault):
@@ -238,7 +238,7 @@ def test_a_guest_without_memory_kills_and_goes_on(vm: Vm, process: Process) -> N
     # What it had is free again.
     again = vm.guest.spawn("again").mmap("32MiB")
     assert again.length == 32 << 20
-    assert vm.guest.meminfo()["MemFree"] > 48 << 20
+    assert vm.guest.free > 48 << 20
 
 
 def test_a_host_without_memory_says_so_and_stays_whole() -> None:

@@ -238,17 +238,29 @@ def test_layout_of_guest_memory(tmp_path: Path) -> None:
     """Every offset and length of the page, asserted by a compiler over the header."""
     text = _read("reference/guest-memory.md")
     claims = []
-    for structure in ("BootInfo", "Zone", "FreeArea", "Page"):
+    for structure in (
+        "BootInfo",
+        "Zone",
+        "FreeArea",
+        "LruList",
+        "SwapArea",
+        "SwapSlot",
+        "PerCpuPages",
+        "Page",
+    ):
         for field, offset, length, _ in _rows(text, f"\n## `{structure}`"):
             claims.append(f"static_assert(offsetof({structure}, {field}) == {offset});")
             claims.append(f"static_assert(sizeof({structure}::{field}) == {length});")
     constants = {
         "BootInfo::kAt.value": re.search(r"`BootInfo`, at gPA (0x\w+)", text),
         "Zone::kAt.value": re.search(r"`Zone`, at gPA (0x\w+)", text),
+        "LruList::kAt.value": re.search(r"`LruList`, at gPA (0x\w+)", text),
+        "SwapArea::kAt.value": re.search(r"`SwapArea`, at gPA (0x\w+)", text),
+        "PerCpuPages::kAt.value": re.search(r"`PerCpuPages`, at gPA (0x\w+)", text),
         "kPageArray.value": re.search(r"The page array begins at gPA (0x\w+)", text),
         "BootInfo::kMagic": re.search(r"(0x\w+), the bytes \"VMGUEST1\"", text),
-        "sizeof(Page)": re.search(r"An entry is (\d+) bytes", text),
-        "kMaxOrder": re.search(r"Blocks are of order 0 to (\d+)", text),
+        "sizeof(Page)": re.search(r"`slot` \| 28.*?An entry is (\d+) bytes", text, re.DOTALL),
+        "kMaxOrder": re.search(r"blocks of order 0 to (\d+)", text),
         "(kMinimumMemory >> 20)": re.search(r"at least (\d+) MiB", text),
     }
     for name, found in constants.items():

@@ -15,9 +15,9 @@ def test_a_disk_holds_what_the_host_puts_on_it() -> None:
     assert vm.disk.read("9GiB", 4) == bytes(4)
     vm.disk.write((9 << 30) + 4095, b"over a page")
     assert vm.disk.read((9 << 30) + 4095, 11) == b"over a page"
-    assert vm.disk.stat() == dict.fromkeys(
-        ("reads", "writes", "flushes", "read_bytes", "written_bytes", "errors"), 0
-    )
+    nothing = dict.fromkeys(("reads", "writes", "flushes", "read_bytes", "written_bytes", "errors"), 0)
+    # The kernel looks once, when it boots, whether the disk is a swap space.
+    assert vm.disk.stat() == nothing | {"reads": 1, "read_bytes": 4096}
     hv.check()
 
 
