@@ -69,16 +69,10 @@ void Swap::evict(hw::Vcpu& vcpu, Gfn gfn, std::uint32_t age) {
   remove(vcpu, gfn);
 }
 
-bool Swap::is_zeros(hw::Vcpu& vcpu, Gfn gfn) {
-  std::array<std::uint64_t, kPageSize / 8> words;
-  vcpu.read(gfn.address(), std::as_writable_bytes(std::span(words)));
-  return std::all_of(words.begin(), words.end(), [](std::uint64_t word) { return word == 0; });
-}
-
 bool Swap::write(hw::Vcpu& vcpu, Gfn gfn) {
   const auto slot = get<&Page::slot>(vcpu, page_entry(gfn));
   drop_flags(vcpu, gfn, page_flag::kDirty);
-  if (is_zeros(vcpu, gfn)) {
+  if (vcpu.is_zero_page(gfn.address())) {
     map_.set_flags(vcpu, slot, SwapSlot::kZeros);
     ++vmstat_.swpout_zero;
     return true;

@@ -55,7 +55,6 @@ class Swap final : public PageStore {
  private:
   static constexpr std::uint64_t kSectorsPerSlot = kPageSize >> virtio::block::kSectorShift;
   std::uint64_t sector_of(SlotNumber slot) const { return slot * kSectorsPerSlot; }
-  static bool is_zeros(hw::Vcpu& vcpu, Gfn gfn);
   void on_written(hw::Vcpu& vcpu, const std::vector<Gfn>& pages, bool ok);
 
   PageAllocator& pages_;

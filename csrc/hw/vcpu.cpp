@@ -189,6 +189,14 @@ void Vcpu::zero(Gpa at, std::uint64_t bytes) {
   }
 }
 
+bool Vcpu::is_zero_page(Gpa at) {
+  static constexpr std::array<std::byte, kPageSize> kZeros{};
+  const std::byte* page = window_cache_.find(at.frame(), false);
+  if (page == nullptr) page = reach(at, false);
+  const bool is_memory = page >= memory_.data() && page < memory_.data() + memory_.size();
+  return (is_memory && !memory_.is_written(frame_of(page))) || std::memcmp(page, kZeros.data(), kPageSize) == 0;
+}
+
 void Vcpu::read(Gpa at, std::span<std::byte> out) {
   while (!out.empty()) {
     const std::uint64_t part = std::min<std::uint64_t>(out.size(), kPageSize - at.offset());

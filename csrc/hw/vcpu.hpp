@@ -104,6 +104,8 @@ class Vcpu {
   }
   /// `bytes` bytes from `at`, page by page. Zeroing a page that was never written reaches it but leaves it unwritten.
   void zero(Gpa at, std::uint64_t bytes);
+  /// All bytes of the page at `at` are zero. Costs little if it was never written.
+  bool is_zero_page(Gpa at);
   void read(Gpa at, std::span<std::byte> out);
   void write(Gpa at, std::span<const std::byte> bytes);
 
