@@ -1,6 +1,7 @@
 #include "guest/page_allocator.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <string>
 
 #include "core/error.hpp"
@@ -105,9 +106,20 @@ std::optional<Gfn> PageAllocator::allocate_span(hw::Vcpu& vcpu, std::uint64_t fr
   for (int zone = top_; zone >= 0; --zone) {
     const ZoneLimits& limits = zones_[static_cast<std::size_t>(zone)];
     if (get<&Zone::free>(vcpu, zone_entry(zone)) < limits.marks.high + limits.reserve + frames) continue;
-    if (const auto gfn = buddy(zone).allocate_span(vcpu, frames, use)) return gfn;
+    if (const auto gfn = take_span(vcpu, zone, frames, use)) return gfn;
   }
   return std::nullopt;
+}
+
+std::optional<Gfn> PageAllocator::take_span(hw::Vcpu& vcpu, int zone, std::uint64_t frames, PageUse use) const {
+  const Buddy of_zone = buddy(zone);
+  const int order = static_cast<int>(std::bit_width(frames - 1));
+  if (order > kMaxOrder) return of_zone.allocate_span(vcpu, frames, use);
+  const auto block = of_zone.allocate(vcpu, order, use);
+  if (!block) return std::nullopt;
+  Buddy::split(vcpu, *block, order);
+  for (std::uint64_t at = frames; at < 1ull << order; ++at) of_zone.free(vcpu, *block + at, 0);
+  return block;
 }
 
 std::optional<Gfn> PageAllocator::take_single(hw::Vcpu& vcpu, int zone, PageUse use) {

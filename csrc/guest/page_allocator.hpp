@@ -54,7 +54,7 @@ class PageAllocator {
   std::optional<Gfn> allocate(hw::Vcpu& vcpu, int order, PageUse use, Need need = Need::patient);
   /// A naturally aligned run of 2^order frames beyond kMaxOrder, from untouched memory only.
   std::optional<Gfn> allocate_gigantic(hw::Vcpu& vcpu, int order, PageUse use);
-  /// Any number of frames in a row, for good, from untouched memory only.
+  /// Any number of frames in a row, for good; more than a block holds from untouched memory only.
   std::optional<Gfn> allocate_span(hw::Vcpu& vcpu, std::uint64_t frames, PageUse use);
   void free(hw::Vcpu& vcpu, Gfn gfn, int order);
   /// Gives what the per-CPU lists hold back to the zones.
@@ -94,6 +94,7 @@ class PageAllocator {
   std::optional<Gfn> allocate_above(hw::Vcpu& vcpu, int order, PageUse use, Mark mark);
   std::optional<Gfn> allocate_slowly(hw::Vcpu& vcpu, int order, PageUse use, Need need);
   bool is_above(hw::Vcpu& vcpu, int zone, int order, Mark mark) const;
+  std::optional<Gfn> take_span(hw::Vcpu& vcpu, int zone, std::uint64_t frames, PageUse use) const;
   std::optional<Gfn> take_single(hw::Vcpu& vcpu, int zone, PageUse use);
   bool refill(hw::Vcpu& vcpu, int zone, PerCpuPages& list);
   void spill(hw::Vcpu& vcpu, int zone, PerCpuPages& list, std::uint64_t frames);

@@ -109,6 +109,21 @@ class Process:
         """Changes the protection of a Mapping, or of `length` bytes at an address."""
         self._core.mprotect(*self._where, *self._range(where, length, "mprotect"), protection(prot))
 
+    def madvise(self, where: Mapping | int, advice: str, length: Size | None = None) -> None:
+        """Advice for a Mapping, or for `length` bytes at an address.
+
+        "dontneed": the pages are gone, and read as zeros when they are touched again. "hugepage",
+        "nohugepage": whether faults there may give pages of 2 MiB from now on.
+        """
+        start, size = self._range(where, length, "madvise")
+        match checks.one_of(advice, "madvise advice", ("dontneed", "hugepage", "nohugepage")):
+            case "dontneed":
+                self._core.discard(*self._where, start, size)
+            case "hugepage":
+                self._core.advise_page_size(self._vm, self.pid, start, size, 1)
+            case _:
+                self._core.advise_page_size(self._vm, self.pid, start, size, 0)
+
     def brk(self, end: int = 0) -> int:
         """Moves the end of the heap; 0 asks for it. Returns the end."""
         return self._core.brk(*self._where, checks.address(end, "brk"))
@@ -137,6 +152,28 @@ class Process:
     def resident(self) -> int:
         """Bytes its page table maps."""
         return self._core.process_resident(self._vm, self.pid)
+
+    @property
+    def swapped(self) -> int:
+        """Bytes that lie in the guest's swap."""
+        return self._core.process_memory(self._vm, self.pid)["VmSwap"]
+
+    @property
+    def is_killed(self) -> bool:
+        """The guest's kernel has killed it for want of memory."""
+        return bool(self._core.process_memory(self._vm, self.pid)["killed"])
+
+    @property
+    def oom_score_adj(self) -> int:
+        """Thousandths of the guest's memory, -1000 to 1000, added to its score when the kernel has to kill
+        somebody; -1000: never it. May be set.
+        """
+        return self._core.process_memory(self._vm, self.pid)["oom_score_adj"]
+
+    @oom_score_adj.setter
+    def oom_score_adj(self, value: int) -> None:
+        adjustment = checks.integer(value, "oom_score_adj", -1000, 1000)
+        self._core.set_oom_score_adj(self._vm, self.pid, adjustment)
 
     def read(self, address: int, length: Size) -> bytes:
         """Real bytes through the MMU, one access a page. SegmentationFault where the kernel says SIGSEGV."""
