@@ -1,4 +1,4 @@
-"""Bytes come back as written while guests swap, fork, copy and split large pages, and their host swaps too."""
+"""Bytes come back as written while guests swap, fork, copy and split large pages, and their host swaps."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ def _zipf(rng: np.random.Generator, pages: int, count: int) -> npt.NDArray[np.in
 
 @pytest.mark.parametrize("draw", [_hot_and_cold, _zipf])
 def test_evictions_lie_between_opt_and_fifo(draw: object) -> None:
-    """On the same string of pages, with the frames that the process had: at most for OPT, at least for FIFO."""
+    """On the same string of pages, with the frames that the process had: most for OPT, least for FIFO."""
     assert callable(draw)
     vm = _vm()
     process = vm.guest.spawn()

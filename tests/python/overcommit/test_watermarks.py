@@ -1,4 +1,4 @@
-"""Zones, watermarks and what the guest calls available: Linux's formulas, worked out anew, and a real guest's."""
+"""Zones, watermarks, available memory: Linux's formulas, worked out anew, and a real guest's numbers."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_watermarks_by_linux_formulas(megabytes: int) -> None:
     assert {name: (z["min"], z["low"], z["high"]) for name, z in zones.items()} == marks
     names = list(ZONE_ENDS)
     for name, zone in zones.items():
-        for index, other in enumerate(names):
+        for index in range(len(names)):
             between = sum(managed.get(n, 0) for n in names[names.index(name) + 1 : index + 1])
             expected = between // (32 if name == "Normal" else 256) if index > names.index(name) else 0
             assert zone["protection"][index] == expected

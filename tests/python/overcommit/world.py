@@ -39,8 +39,8 @@ class Owner:
 class World:
     """A host of 8 MiB, two VMs of 8 MiB each in one mode, some processes, and a program of the host.
 
-    A process uses `slots` pages, one in `stride`: together several times what the host can hold. `page` is the
-    largest page of its mappings.
+    A process uses `slots` pages, one in `stride`: together several times what the host can hold. `page` is
+    the largest page of its mappings.
     """
 
     memory = "8MiB"
