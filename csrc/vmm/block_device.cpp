@@ -94,7 +94,7 @@ BlockDevice::Served BlockDevice::serve(GuestMemory& memory, const block::Header&
 }
 
 bool BlockDevice::holds(std::uint64_t sector, std::uint64_t count) const {
-  return count % (1u << block::kSectorShift) == 0 && sector <= bytes() >> block::kSectorShift &&
+  return !fails_ && count % (1u << block::kSectorShift) == 0 && sector <= bytes() >> block::kSectorShift &&
          count <= bytes() - (sector << block::kSectorShift);
 }
 

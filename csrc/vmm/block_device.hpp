@@ -31,6 +31,8 @@ class BlockDevice final : public VirtioDevice {
   const DiskStat& stat() const { return stat_; }
   /// The contents, as the host sees them.
   memory::PhysicalMemory& contents() { return contents_; }
+  /// From now on every request that moves data is answered with an error, or no longer.
+  void fail(bool fails) { fails_ = fails; }
 
  protected:
   void on_notify(hw::Vcpu& vcpu, std::uint32_t queue) override;
@@ -54,6 +56,7 @@ class BlockDevice final : public VirtioDevice {
   memory::PhysicalMemory contents_;
   Nanoseconds busy_until_ = 0;
   DiskStat stat_;
+  bool fails_ = false;
 };
 
 }  // namespace vmem::vmm
