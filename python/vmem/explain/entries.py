@@ -8,6 +8,8 @@ LEVEL_NAMES = {5: "PML5E", 4: "PML4E", 3: "PDPTE", 2: "PDE", 1: "PTE"}
 _X86 = ((0, "present"), (1, "writable"), (2, "user"), (5, "accessed"), (6, "dirty"), (8, "global"))
 _EPT = ((0, "read"), (1, "write"), (2, "execute"), (8, "accessed"), (9, "dirty"))
 _LARGE = 1 << 7
+_SWAPPED = 1 << 1
+"""Of an entry of the guest that is not present: the page is in the guest's swap (docs/reference/guest-memory.md)."""
 _NO_EXECUTE = 1 << 63
 
 
@@ -22,6 +24,8 @@ def is_present(entry: int, table: str, nested_format: str) -> bool:
 def decode(entry: int, table: str, level: int, nested_format: str) -> str:
     """The bits that are set, and where the entry points."""
     if not is_present(entry, table, nested_format):
+        if table == "guest" and level == 1 and entry & _SWAPPED:
+            return f"not present: slot {(entry & ADDRESS) >> 12} of the guest's swap"
         return "not present" if entry == 0 else f"not present, holds {entry:#x}"
     ept = is_ept(table, nested_format)
     words = [name for bit, name in (_EPT if ept else _X86) if entry >> bit & 1]

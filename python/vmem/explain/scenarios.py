@@ -22,6 +22,7 @@ class Bench:
     vm: Vm
     process: Process
     start: int
+    sync: ShadowSync
 
     @classmethod
     def create(cls, mmu: MmuMode, sync: ShadowSync, cpu: str, page: str, backing: Backing) -> Bench:
@@ -33,7 +34,7 @@ class Bench:
         area = process.mmap("4MiB", page=page)
         process.write(area.start, b"first")
         process.write(area.end - 1, b"!")
-        return cls(host, vm, process, area.start)
+        return cls(host, vm, process, area.start, sync)
 
     def needs_hypervisor(self) -> None:
         """ConfigError on a native machine."""
@@ -70,6 +71,25 @@ def host_swap(bench: Bench) -> tuple[Process, int, str]:
     bench.needs_hypervisor()
     bench.vm.swap_out(bench.guest_physical(bench.start))
     return bench.process, bench.start, "load"
+
+
+def guest_swap(bench: Bench) -> tuple[Process, int, str]:
+    """The guest's own kernel has swapped the page out: a true fault, and a read of a disk of the guest's."""
+    vm, _ = bench.vm, bench.process.exit()
+    bench.vm = bench.host.create_vm(
+        "swapping", memory="16MiB", mmu=vm.mmu, sync=bench.sync, cpu=vm.cpu, swap="64MiB"
+    )
+    bench.process = bench.vm.guest.spawn("app")
+    area = bench.process.mmap("1MiB")
+    bench.process.write(area.start, b"first")
+    other = bench.vm.guest.spawn("other")
+    more = other.mmap("32MiB")
+    for at in range(more.start, more.end, PAGE):
+        if bench.process.swapped:
+            break
+        other.write(at, b"needs memory, too")
+    bench.host.advance("100ms")  # the write ends, and the frame is free
+    return bench.process, area.start, "load"
 
 
 def ballooned(bench: Bench) -> tuple[Process, int, str]:
@@ -121,6 +141,7 @@ SCENARIOS: dict[str, Scene] = {
     "first-touch": first_touch,
     "second-touch": second_touch,
     "host-swap": host_swap,
+    "guest-swap": guest_swap,
     "ballooned": ballooned,
     "unmapped": unmapped,
     "copy-on-write": copy_on_write,

@@ -126,6 +126,22 @@ def test_what_the_guest_never_learns_of() -> None:
         assert any(step.waited_ns > 0 for step in swapped.steps) == (mmu != "software-tlb")
 
 
+@pytest.mark.parametrize("mmu", ["native", "nested", "shadow", "software-tlb"])
+def test_a_page_in_the_guests_swap_is_the_guests_fault(mmu: Any) -> None:
+    told = run("guest-swap", mmu)
+    assert "host_swap_in" not in kinds_of(told, "verdict")
+    assert "resolved" in kinds_of(told, "handler")
+    assert told.steps[-1].name == "done"
+    text = str(told)
+    if mmu in ("native", "nested"):
+        assert "of the guest's swap" in text
+    if mmu == "nested":
+        assert kinds_of(told, "decision")[0] == "inject"
+        assert "ept_violation" not in kinds_of(told, "exit")[:1], "hardware delivers it without an exit"
+    if mmu != "native":
+        assert {"io", "interrupt"} <= set(kinds_of(told, "exit")), "a doorbell, and the disk's answer"
+
+
 def test_a_frame_that_the_balloon_took_comes_back_without_memory() -> None:
     """The guest's kernel uses both frames again as its own; only the ballooned one has to be backed."""
     for mmu in ("nested", "shadow", "software-tlb"):
