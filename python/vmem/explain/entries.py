@@ -9,7 +9,7 @@ _X86 = ((0, "present"), (1, "writable"), (2, "user"), (5, "accessed"), (6, "dirt
 _EPT = ((0, "read"), (1, "write"), (2, "execute"), (8, "accessed"), (9, "dirty"))
 _LARGE = 1 << 7
 _SWAPPED = 1 << 1
-"""Of an entry of the guest that is not present: the page is in the guest's swap (docs/reference/guest-memory.md)."""
+"""Of a guest's entry that is not present: the page is in its swap (docs/reference/guest-memory.md)."""
 _NO_EXECUTE = 1 << 63
 
 
