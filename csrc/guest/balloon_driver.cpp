@@ -85,6 +85,8 @@ bool BalloonDriver::gather(hw::Vcpu& vcpu, std::uint64_t count) {
 }
 
 void BalloonDriver::inflate_gathered(hw::Vcpu& vcpu) {
+  // fill_balloon stacks what it allocates: the last comes first.
+  std::reverse(gathered_.begin(), gathered_.end());
   adjust_managed(vcpu, -1);
   stat_.inflated += gathered_.size();
   pages_.insert(pages_.end(), gathered_.begin(), gathered_.end());
