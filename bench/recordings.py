@@ -3,7 +3,8 @@
     python bench/recordings.py            prints it
     python bench/recordings.py --write    also writes docs/reference/recordings.md
 
-Recorded once each with QEMU 7.2 (software emulation), one vCPU, 1,024 MiB, Linux 6.1 and its virtio_balloon driver.
+Recorded once each with QEMU 7.2 (software emulation), one vCPU, 1,024 MiB, Linux 6.1 and its virtio_balloon
+driver.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +22,8 @@ import vmem
 PAGE, MIB = 4096, 1 << 20
 MEMORY = 1024 * MIB
 IN_USE, TOUCHED = 83 * MIB, 128 * MIB
-"""Linux's kernel, its slab and the recorded guest's root file system: 91 MiB in use when idle, of which a simulated
-kernel takes 8 itself, and 136 MiB touched since boot."""
+"""Linux's kernel, its slab and the recorded guest's root file system: 91 MiB in use when idle, of which a
+simulated kernel takes 8 itself, and 136 MiB touched since boot."""
 
 
 @dataclass
@@ -144,7 +146,7 @@ def reporting() -> Iterator[Row]:
     for cycle, recorded in enumerate((450, 194, 158)):
         if cycle + 1 < len(steps):
             yield Row(run, f"resident after cycle {cycle + 1}", recorded, steps[cycle + 1], FIVE_PERCENT)
-    yield Row(run, "most in a cycle", 256, max(a - b for a, b in zip(steps, steps[1:], strict=False)), 16)
+    yield Row(run, "most in a cycle", 256, max(a - b for a, b in pairwise(steps)), 16)
 
 
 def all_but_sixteen() -> Iterator[Row]:
@@ -175,7 +177,7 @@ def order() -> Iterator[Row]:
     told = guest.pages
     requests = [told[i : i + 256] for i in range(0, len(told), 256)]
     descending = sum(r == list(range(r[0], r[0] - 256, -1)) for r in requests)
-    ascending = sum(b[-1] == a[-1] + 256 for a, b in zip(requests, requests[1:], strict=False))
+    ascending = sum(b[-1] == a[-1] + 256 for a, b in pairwise(requests))
     yield Row(run, "requests of 512 that are one descending run", 501, descending, 30, "requests")
     yield Row(run, "requests that follow on the one before", 500, ascending, 30, "requests")
     yield Row(run, "different pages", 131072, len(set(told)), 0, "pages")
@@ -204,10 +206,11 @@ def table(found: list[Row]) -> str:
 
 PAGE_HEAD = """# A real guest beside the simulated one
 
-Written by `python bench/recordings.py --write`. Recorded once each under QEMU 7.2 (software emulation) with one vCPU, 1,024 MiB and Linux 6.1 with its
-virtio_balloon driver; the simulated guest has as much memory, and a process takes at its start what the recorded guest had in use (91 MiB) and had touched
-(136 MiB) when it was idle. Counts and orders must be equal where the last column says 0; host residency may differ by 5 % of guest memory, the size at which
-inflation stops by 2 %.
+Written by `python bench/recordings.py --write`. Recorded once each under QEMU 7.2 (software emulation) with
+one vCPU, 1,024 MiB and Linux 6.1 with its virtio_balloon driver; the simulated guest has as much memory, and a
+process takes at its start what the recorded guest had in use (91 MiB) and had touched (136 MiB) when it was idle.
+Counts and orders must be equal where the last column says 0; host residency may differ by 5 % of guest memory, the
+size at which inflation stops by 2 %.
 
 """
 

@@ -32,15 +32,25 @@ BlockDriver::BlockDriver(VirtioDriver device, virtio::DriverQueue queue, Gpa slo
 
 bool BlockDriver::sleep(hw::Vcpu& vcpu) {
   if (vcpu.halt()) return true;
+  if (in_flight_ != 0 && !taken_[kSpare] && !failed_) {
+    wake_up(vcpu);
+    if (vcpu.halt()) return true;
+  }
   fail_all(vcpu);
   return false;
 }
 
+void BlockDriver::wake_up(hw::Vcpu& vcpu) {
+  taken_[kSpare] = true;
+  ++in_flight_;
+  start(vcpu, kSpare, block::Operation::flush, 0, {}, [](hw::Vcpu&, bool) {});
+}
+
 std::uint16_t BlockDriver::take_slot(hw::Vcpu& vcpu, std::size_t descriptors) {
   for (;;) {
-    const auto free = std::find(taken_.begin(), taken_.end(), false);
+    const auto free = std::find(taken_.begin(), taken_.begin() + kSpare, false);
     if (failed_) return kNone;
-    if (free != taken_.end() && queue_.free_descriptors() >= descriptors) {
+    if (free != taken_.begin() + kSpare && queue_.free_descriptors() >= descriptors) {
       *free = true;
       ++in_flight_;
       return static_cast<std::uint16_t>(free - taken_.begin());
@@ -60,6 +70,11 @@ void BlockDriver::submit(hw::Vcpu& vcpu, block::Operation operation, std::uint64
     done(vcpu, false);
     return;
   }
+  start(vcpu, slot, operation, sector, segments, std::move(done));
+}
+
+void BlockDriver::start(hw::Vcpu& vcpu, std::uint16_t slot, block::Operation operation, std::uint64_t sector,
+                        std::span<const virtio::Buffer> segments, Done done) {
   done_[slot] = std::move(done);
   const Gpa at = slot_at(slot);
   vcpu.store(at, block::Header{operation, 0, sector});

@@ -47,7 +47,8 @@ class BlockDriver {
   void on_interrupt(hw::Vcpu& vcpu);
 
  private:
-  static constexpr std::uint16_t kSlots = 32;
+  /// The last one is kept for `wake_up`.
+  static constexpr std::uint16_t kSlots = 32, kSpare = kSlots - 1;
   static constexpr std::uint16_t kNone = 0xffff;
   /// Of each slot in guest memory: the header, the status byte, the table of indirect descriptors.
   static constexpr std::uint64_t kStatusAt = 16, kTableAt = 32, kSlotBytes = 1024;
@@ -56,6 +57,8 @@ class BlockDriver {
   BlockDriver(VirtioDriver device, virtio::DriverQueue queue, Gpa slots, std::uint64_t sectors);
   bool transfer(hw::Vcpu& vcpu, virtio::block::Operation operation, std::uint64_t sector,
                 std::span<const virtio::Buffer> segments);
+  void start(hw::Vcpu& vcpu, std::uint16_t slot, virtio::block::Operation operation, std::uint64_t sector,
+             std::span<const virtio::Buffer> segments, Done done);
   std::uint16_t take_slot(hw::Vcpu& vcpu, std::size_t descriptors);
   bool enqueue(hw::Vcpu& vcpu, std::uint16_t slot, std::span<const virtio::Buffer> readable,
                std::span<const virtio::Buffer> writable);
@@ -64,6 +67,9 @@ class BlockDriver {
   void fail_all(hw::Vcpu& vcpu);
   /// Sleeps until something happens. False: nothing ever will.
   bool sleep(hw::Vcpu& vcpu);
+  /// Completions go to the vCPUs that asked. One that waits for another's gets an interrupt of its own: that of a
+  /// flush, which ends after everything before it.
+  void wake_up(hw::Vcpu& vcpu);
   Gpa slot_at(std::uint16_t slot) const { return slots_ + slot * kSlotBytes; }
 
   VirtioDriver device_;

@@ -88,6 +88,7 @@ void Kernel::check() {
   Lru::check(vcpu);
   Census census;
   for (const auto& process : processes_.all()) count_process(vcpu, *process, census);
+  cache_.check(vcpu);
   for (const auto& [gfn, count] : census.references) check_page(vcpu, mappings_, gfn, count);
   check_swap(vcpu, swap_, frames_, census);
 }

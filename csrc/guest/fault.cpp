@@ -1,35 +1,10 @@
 // The guest kernel's page-fault handler.
-#include <array>
-
 #include "guest/kernel.hpp"
+#include "guest/leaf.hpp"
 #include "guest/oom.hpp"
 #include "guest/refill.hpp"
 
 namespace vmem::guest {
-namespace {
-
-std::uint64_t leaf_entry(Gfn gfn, const Protection& protection, bool written) {
-  std::uint64_t entry = gfn.address().value | kPtePresent | kPteUser | kPteAccessed;
-  if (protection.write) entry |= kPteWrite | (written ? kPteDirty : 0);
-  return protection.execute ? entry : entry | kPteNoExecute;
-}
-
-void copy_page(hw::Vcpu& vcpu, Gfn from, Gfn to) {
-  std::array<std::byte, kPageSize> bytes;
-  vcpu.read(from.address(), bytes);
-  vcpu.write(to.address(), bytes);
-}
-
-/// The first mapper of an anonymous page: its family and the virtual page.
-void set_owner(hw::Vcpu& vcpu, Gfn gfn, const Process& process, std::uint64_t virtual_page) {
-  auto page = vcpu.load<Page>(page_entry(gfn));
-  page.owner = process.family;
-  page.index = virtual_page;
-  vcpu.store(page_entry(gfn), page);
-}
-
-}  // namespace
-
 hw::TrapResult Kernel::on_page_fault(hw::Vcpu& vcpu, const hw::Fault& fault) {
   Process* process = cpus_.current(vcpu);
   if (process == nullptr || fault.kind == hw::FaultKind::general_protection) return hw::TrapResult::signal;
@@ -37,7 +12,13 @@ hw::TrapResult Kernel::on_page_fault(hw::Vcpu& vcpu, const hw::Fault& fault) {
   ++vmstat_.pgfault;
   if (fault.error_code & hw::kPfReserved) return hw::TrapResult::signal;  // a table that this kernel did not make
   const Vma* vma = process->areas.find(fault.gva.value);
-  if (vma == nullptr || !vma->protection.allows(fault.access)) return hw::TrapResult::signal;
+  if (vma == nullptr) {
+    const Vma* const stack = process->areas.stack_above(fault.gva.value);
+    if (stack == nullptr) return hw::TrapResult::signal;
+    process->areas.grow(stack->start, align_down(fault.gva.value, kPageSize));
+    vma = process->areas.find(fault.gva.value);
+  }
+  if (!vma->protection.allows(fault.access)) return hw::TrapResult::signal;
   return demand_page(vcpu, *process, *vma, fault);
 }
 
@@ -58,7 +39,7 @@ hw::TrapResult Kernel::demand_page(hw::Vcpu& vcpu, Process& process, const Vma& 
     return process.table.allows(vcpu, fault.gva, fault.access) ? hw::TrapResult::resolved : hw::TrapResult::signal;
   }
   if (slot.swapped()) return swap_in(vcpu, process, fault, slot);
-  return fault_anonymous(vcpu, process, vma, fault, slot);
+  return vma.file != 0 ? fault_file(vcpu, process, fault) : fault_anonymous(vcpu, process, vma, fault, slot);
 }
 
 hw::TrapResult Kernel::fault_anonymous(hw::Vcpu& vcpu, Process& process, const Vma& vma, const hw::Fault& fault,
@@ -130,8 +111,11 @@ hw::TrapResult Kernel::swap_in(hw::Vcpu& vcpu, Process& process, const hw::Fault
 hw::TrapResult Kernel::break_copy(hw::Vcpu& vcpu, Process& process, Gva page, const PageTable::Slot& slot) {
   const PageSize size = leaf_page_size(slot.level);
   const Gfn shared = slot.target();
+  const Vma* const vma = process.areas.find(page.value);
+  if (vma != nullptr && vma->shared) return make_writable(vcpu, process, page, slot);
   const std::uint64_t flags = (slot.entry & ~paging::kAddressBits) | kPteWrite | kPteDirty | kPteAccessed;
-  if (Mappings::is_exclusive(vcpu, slot) && !is_named_by_swap(vcpu, shared)) {
+  const bool of_file = get<&Page::use>(vcpu, page_entry(shared)) == PageUse::file;
+  if (!of_file && Mappings::is_exclusive(vcpu, slot) && !is_named_by_swap(vcpu, shared)) {
     process.table.store(vcpu, slot, slot.entry | kPteWrite | kPteDirty);
     return hw::TrapResult::resolved;
   }

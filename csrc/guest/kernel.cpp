@@ -31,7 +31,8 @@ Kernel::Kernel(std::vector<hw::Vcpu*> vcpus, std::uint64_t bytes, int levels)
       timers_(cpus_.boot()),
       psi_(cpus_),
       swap_(pages_, vmstat_),
-      reclaim_(pages_, mappings_, cpus_, swap_, timers_, psi_, vmstat_) {
+      reclaim_(pages_, mappings_, cpus_, swap_, timers_, psi_, vmstat_),
+      cache_(pages_, mappings_, timers_, psi_, vmstat_) {
   hw::Vcpu& boot = cpus_.boot();
   set<&BootInfo::magic>(boot, BootInfo::kAt, BootInfo::kMagic);
   set<&BootInfo::frames>(boot, BootInfo::kAt, frames_);
@@ -40,6 +41,10 @@ Kernel::Kernel(std::vector<hw::Vcpu*> vcpus, std::uint64_t bytes, int levels)
   for (hw::Vcpu* vcpu : cpus_.all()) vcpu->install(*this);
   devices_ = std::make_unique<Devices>(boot, *this, interrupts_);
   find_swap(boot);
+  if (BlockDriver* const disk = devices_->disk(); disk != nullptr) {
+    files_ = FileSystem(disk->sectors());
+    cache_.use(*disk, files_, reclaim_);
+  }
 }
 
 void Kernel::find_swap(hw::Vcpu& boot) {
@@ -86,10 +91,12 @@ MemInfo Kernel::meminfo() {
   info.InactiveFile = Lru::frames(vcpu, LruKind::inactive_file);
   info.Active = info.ActiveAnon + info.ActiveFile;
   info.Inactive = info.InactiveAnon + info.InactiveFile;
+  info.Cached = cache_.cached();
+  info.Dirty = cache_.dirty();
   info.SwapCached = swap_.cached();
   info.SwapTotal = swap_.map().slots();
   info.SwapFree = swap_.map().free_slots(vcpu);
-  info.Writeback = swap_.in_flight();
+  info.Writeback = swap_.in_flight() + cache_.in_flight();
   info.AnonPages = info.ActiveAnon + info.InactiveAnon;
   for (const auto& process : processes_.all()) info.PageTables += process->table.table_frames();
   info.MemAvailable = available_memory({.free = info.MemFree,

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #include "guest/interrupt_table.hpp"
 #include "guest/mappings.hpp"
 #include "guest/meminfo.hpp"
+#include "guest/page_cache.hpp"
 #include "guest/psi.hpp"
 #include "guest/reclaim.hpp"
 #include "guest/swap.hpp"
@@ -21,12 +23,20 @@
 
 namespace vmem::guest {
 
+/// MAP_SHARED or MAP_PRIVATE of a file.
+struct FileRange {
+  FileNumber file = 0;
+  std::uint64_t offset = 0;  ///< bytes, a multiple of 4096
+  bool shared = false;
+};
+
 struct MapRequest {
   std::uint64_t length = 0;
   Protection protection;
   std::optional<std::uint64_t> address;  ///< MAP_FIXED; must be page-aligned and free
   PageSize largest = PageSize::k4K;
   std::string name;
+  std::optional<FileRange> file;  ///< nothing: anonymous memory
 };
 
 /// Runs on the vCPUs it is booted on and knows nothing outside them. System calls name the vCPU they run on; the
@@ -53,6 +63,23 @@ class Kernel final : public hw::TrapHandler {
   void advise_page_size(Process& process, std::uint64_t start, std::uint64_t length, PageSize largest);
   /// Moves the end of the heap; 0 asks for it. Returns the new end.
   std::uint64_t brk(hw::Vcpu& vcpu, Process& process, std::uint64_t end);
+  /// A stack: it begins small at the highest gap and grows down to `limit` bytes as it is touched.
+  Vma map_stack(Process& process, std::uint64_t limit);
+
+  /// Files lie on the guest's disk. ConfigError or OutOfMemory as FileSystem says.
+  File& create_file(const std::string& name, std::uint64_t bytes) { return files_.create(name, bytes); }
+  const std::map<FileNumber, std::unique_ptr<File>>& files() const { return files_.all(); }
+  /// ConfigError if a process maps it.
+  void unlink(hw::Vcpu& vcpu, FileNumber file);
+  /// ConfigError beyond the file's end.
+  void check_file_range(const char* call, FileNumber file, std::uint64_t offset, std::uint64_t length);
+  /// Through the page cache. False: the disk failed (EIO), or no page is to be had. ConfigError beyond the file's end.
+  bool read_file(hw::Vcpu& vcpu, FileNumber file, std::uint64_t offset, std::span<std::byte> out);
+  bool write_file(hw::Vcpu& vcpu, FileNumber file, std::uint64_t offset, std::span<const std::byte> bytes);
+  /// False: the disk has not taken everything.
+  bool fsync(hw::Vcpu& vcpu, FileNumber file) { return cache_.sync(vcpu, files_.at(file)); }
+  void drop_caches(hw::Vcpu& vcpu) { cache_.drop_clean(vcpu); }
+
   /// Makes `process` the one that `vcpu` runs.
   void switch_to(hw::Vcpu& vcpu, Process& process) { cpus_.switch_to(vcpu, process); }
 
@@ -82,6 +109,11 @@ class Kernel final : public hw::TrapHandler {
   hw::TrapResult demand_page(hw::Vcpu& vcpu, Process& process, const Vma& vma, const hw::Fault& fault);
   hw::TrapResult fault_anonymous(hw::Vcpu& vcpu, Process& process, const Vma& vma, const hw::Fault& fault,
                                  PageTable::Slot slot);
+  hw::TrapResult fault_file(hw::Vcpu& vcpu, Process& process, const hw::Fault& fault);
+  /// A private copy of a page of a file, which the caller holds, for `page` of the process.
+  hw::TrapResult copy_file_page(hw::Vcpu& vcpu, Process& process, Gva page, Gfn from);
+  /// A store to a shared page of a file that is mapped for reading: dirty from now on.
+  hw::TrapResult make_writable(hw::Vcpu& vcpu, Process& process, Gva page, const PageTable::Slot& slot);
   hw::TrapResult swap_in(hw::Vcpu& vcpu, Process& process, const hw::Fault& fault, const PageTable::Slot& slot);
   hw::TrapResult break_copy(hw::Vcpu& vcpu, Process& process, Gva page, const PageTable::Slot& slot);
   hw::TrapResult out_of_memory(hw::Vcpu& vcpu, Process& process);
@@ -114,8 +146,10 @@ class Kernel final : public hw::TrapHandler {
   Psi psi_;
   Swap swap_;
   Reclaim reclaim_;
+  PageCache cache_;
   InterruptTable interrupts_;
   std::unique_ptr<Devices> devices_;
+  FileSystem files_{0};
   Events events_;
 };
 

@@ -30,7 +30,8 @@ void Mappings::keep_dirty(hw::Vcpu& vcpu, const PageTable::Slot& slot) {
   if ((slot.entry & kPteDirty) == 0 || slot.level != 1) return;
   const Gpa at = page_entry(slot.target());
   const auto page = vcpu.load<Page>(at);
-  if (page.use == PageUse::file || (page.flags & page_flag::kSwapCache) != 0)
+  // A page of a file is dirty as long as anybody may write to it.
+  if ((page.flags & page_flag::kSwapCache) != 0)
     set<&Page::flags>(vcpu, at, static_cast<std::uint16_t>(page.flags | page_flag::kDirty));
 }
 
@@ -77,6 +78,14 @@ bool Mappings::split_at(hw::Vcpu& vcpu, Process& process, std::uint64_t address)
 
 void Mappings::for_each(hw::Vcpu& vcpu, Gfn gfn, const Visit& visit) const {
   const auto page = vcpu.load<Page>(page_entry(gfn));
+  if (page.use == PageUse::file) {
+    for_each_of_file(vcpu, gfn, page, visit);
+  } else {
+    for_each_anonymous(vcpu, gfn, page, visit);
+  }
+}
+
+void Mappings::for_each_anonymous(hw::Vcpu& vcpu, Gfn gfn, const Page& page, const Visit& visit) const {
   const Gva gva{page.index << kPageShift};
   for (Process* process : processes_.family(page.owner)) {
     const PageTable::Slot slot = process->table.find(vcpu, gva);
@@ -86,6 +95,26 @@ void Mappings::for_each(hw::Vcpu& vcpu, Gfn gfn, const Visit& visit) const {
     if (gfn < target || gfn.value >= target.value + frames) continue;
     visit(*process, Gva{align_down(gva.value, frames << kPageShift)}, slot);
   }
+}
+
+void Mappings::for_each_of_file(hw::Vcpu& vcpu, Gfn gfn, const Page& page, const Visit& visit) const {
+  if (page.references == 0) return;
+  for (const auto& process : processes_.all()) {
+    if (!process->maps_files) continue;
+    for (const auto& [start, area] : process->areas.areas()) {
+      if (area.file != page.owner || page.index < area.page_at(start) || page.index >= area.page_at(area.end)) continue;
+      const Gva gva{start + ((page.index - area.page_at(start)) << kPageShift)};
+      const PageTable::Slot slot = process->table.find(vcpu, gva);
+      if (slot.present() && slot.level == 1 && slot.target() == gfn) visit(*process, gva, slot);
+    }
+  }
+}
+
+bool Mappings::is_mapped(std::uint32_t file) const {
+  for (const auto& process : processes_.all())
+    for (const auto& [start, area] : process->areas.areas())
+      if (area.file == file) return true;
+  return false;
 }
 
 }  // namespace vmem::guest

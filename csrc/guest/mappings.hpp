@@ -39,10 +39,18 @@ class Mappings {
   bool split(hw::Vcpu& vcpu, Process& process, Gva page, const PageTable::Slot& slot, Need need = Need::patient);
   /// Makes pages begin and end at `address`, a multiple of 4 KiB. False: a table it takes has no frame.
   bool split_at(hw::Vcpu& vcpu, Process& process, std::uint64_t address);
-  /// Every leaf that maps the anonymous page, or a large page around it.
+  /// Every leaf that maps the page, or a large page around it.
   void for_each(hw::Vcpu& vcpu, Gfn gfn, const Visit& visit) const;
+  /// Some process maps part of the file.
+  bool is_mapped(std::uint32_t file) const;
+  void shoot_down(const hw::Vcpu& vcpu, Process& process, Gva page) {
+    cpus_.shoot_down(vcpu, process, page.value, page.value + kPageSize);
+  }
 
  private:
+  void for_each_anonymous(hw::Vcpu& vcpu, Gfn gfn, const Page& page, const Visit& visit) const;
+  void for_each_of_file(hw::Vcpu& vcpu, Gfn gfn, const Page& page, const Visit& visit) const;
+
   PageAllocator& pages_;
   Cpus& cpus_;
   ProcessTable& processes_;

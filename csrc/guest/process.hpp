@@ -35,8 +35,9 @@ struct Process {
   /// Per vCPU: entries tagged with this PCID there belong to this process and are in step with its table. Otherwise the
   /// next switch flushes them.
   std::vector<std::uint8_t> loaded;
-  int oom_score_adj = 0;  ///< -1000 to 1000; -1000: never killed for want of memory
-  bool killed = false;    ///< by the out-of-memory killer
+  bool maps_files = false;  ///< or has
+  int oom_score_adj = 0;    ///< -1000 to 1000; -1000: never killed for want of memory
+  bool killed = false;      ///< by the out-of-memory killer
 };
 
 }  // namespace vmem::guest

@@ -44,13 +44,12 @@ void Reclaim::run_kswapd(hw::Vcpu& vcpu) {
   is_running_ = true;
   ++vmstat_.pageoutrun;
   const std::uint64_t before = reclaimed_;
-  int priority = kPriority;
-  while (priority > 0 && !pages_.is_balanced(vcpu)) {
+  for (int priority = kPriority; priority > 0 && !pages_.is_balanced(vcpu);) {
+    const std::uint64_t start = reclaimed_;
     shrink(vcpu, priority, kCluster * 8);
     // What is being written will be free soon.
     if (swap_.in_flight() + (files_ != nullptr ? files_->in_flight() : 0) >= kCluster * 8) break;
-    if (reclaimed_ == before || priority > kPriority - 2) --priority;
-    if (reclaimed_ != before && priority <= 1) priority = 2;
+    if (reclaimed_ == start) --priority;
   }
   is_running_ = false;
   if (pages_.is_balanced(vcpu) || (reclaimed_ == before && swap_.in_flight() == 0)) {
@@ -240,7 +239,7 @@ bool Reclaim::unmap(hw::Vcpu& vcpu, Gfn gfn) {
       page = Gva{page.value + ((gfn.value - slot.target().value) << kPageShift)};
       slot = process.table.find(vcpu, page);
     }
-    if (slot.entry & kPteDirty) change_flags(vcpu, gfn, 0, page_flag::kDirty);
+    if (anonymous && (slot.entry & kPteDirty) != 0) change_flags(vcpu, gfn, 0, page_flag::kDirty);
     process.table.store(vcpu, slot, anonymous ? swap_entry(slot_number) : 0);
     cpus_.shoot_down(vcpu, process, page.value, page.value + kPageSize);
     --process.resident;

@@ -79,8 +79,8 @@ bool Swap::write(hw::Vcpu& vcpu, Gfn gfn) {
   }
   map_.set_flags(vcpu, slot, 0);
   add_flags(vcpu, gfn, page_flag::kWriteback);
-  if (!gathered_.empty() &&
-      (slot != first_gathered_ + gathered_.size() || gathered_.size() == BlockDriver::kMaxSegments))
+  while (!gathered_.empty() &&
+         (slot != first_gathered_ + gathered_.size() || gathered_.size() == BlockDriver::kMaxSegments))
     start_writes(vcpu);
   if (gathered_.empty()) first_gathered_ = slot;
   gathered_.push_back(gfn);

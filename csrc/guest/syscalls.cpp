@@ -24,10 +24,22 @@ void check_covered(const char* call, const Process& process, std::uint64_t start
                       ": part of the range is not mapped");
 }
 
+void check_mapped(const File& file, const MapRequest& request) {
+  const std::string what = "mmap of file '" + file.name + "': ";
+  if ((request.file->offset & kPageMask) != 0)
+    throw ConfigError(what + "offset " + std::to_string(request.file->offset) + "; accepted is a multiple of 4096");
+  const std::uint64_t mapped = file.pages() << kPageShift;
+  if (request.file->offset >= mapped || align_up(request.length, kPageSize) > mapped - request.file->offset)
+    throw ConfigError(what + std::to_string(request.length) + " bytes at " + std::to_string(request.file->offset) +
+                      " end behind the file's " + std::to_string(file.bytes));
+  if (request.largest != PageSize::k4K) throw ConfigError(what + "accepted are pages of 4KiB");
+}
+
 }  // namespace
 
 Vma Kernel::mmap(hw::Vcpu&, Process& process, const MapRequest& request) {
   const std::uint64_t length = align_up(request.length, kPageSize);
+  if (request.file) check_mapped(files_.at(request.file->file), request);
   check_range("mmap", process, request.address.value_or(0), length);
   std::uint64_t start = request.address.value_or(0);
   if (request.address) {
@@ -43,7 +55,13 @@ Vma Kernel::mmap(hw::Vcpu&, Process& process, const MapRequest& request) {
                         std::to_string(length) + " bytes");
     start = *gap;
   }
-  const Vma vma{start, start + length, request.protection, request.largest, request.name};
+  Vma vma{start, start + length, request.protection, request.largest, request.name};
+  if (request.file) {
+    vma.file = request.file->file;
+    vma.offset = request.file->offset;
+    vma.shared = request.file->shared;
+    process.maps_files = true;
+  }
   process.areas.insert(vma);
   return vma;
 }
@@ -130,7 +148,8 @@ void Kernel::mprotect(hw::Vcpu& vcpu, Process& process, std::uint64_t start, std
   bool changed = false;
   process.table.for_range(vcpu, Gva{start}, Gva{end}, [&](Gva, const PageTable::Slot& slot) {
     if (!slot.present()) return;  // swapped: what it may be used for is in the area
-    const bool shared = !Mappings::is_exclusive(vcpu, slot) || is_named_by_swap(vcpu, slot.target());
+    const bool of_file = get<&Page::use>(vcpu, page_entry(slot.target())) == PageUse::file;
+    const bool shared = of_file || !Mappings::is_exclusive(vcpu, slot) || is_named_by_swap(vcpu, slot.target());
     std::uint64_t entry = slot.entry & ~(kPteWrite | kPteNoExecute | kPteUser);
     // A shared page stays read-only until its first store; without any right the entry stays present but closed to the
     // user.
@@ -172,6 +191,7 @@ Process& Kernel::fork(hw::Vcpu& vcpu, Process& parent) {
   child.program_break = parent.program_break;
   child.heap_start = parent.heap_start;
   child.oom_score_adj = parent.oom_score_adj;
+  child.maps_files = parent.maps_files;
   bool room = true;
   parent.table.for_range(vcpu, Gva{0}, Gva{parent.areas.top()}, [&](Gva at, const PageTable::Slot& found) {
     room = room && copy_leaf(vcpu, parent, child, at, found);

@@ -34,6 +34,8 @@ void VmaSet::cut_at(std::uint64_t address) {
   if (vma == nullptr || vma->start == address) return;
   Vma upper = *vma;
   upper.start = address;
+  if (upper.file != 0) upper.offset += address - vma->start;
+  upper.grows_to = 0;
   areas_[vma->start].end = address;
   areas_[address] = upper;
 }
@@ -51,6 +53,21 @@ bool VmaSet::covers(std::uint64_t start, std::uint64_t end) const {
     at = vma->end;
   }
   return true;
+}
+
+const Vma* VmaSet::stack_above(std::uint64_t address) const {
+  const auto above = areas_.upper_bound(address);
+  if (above == areas_.end() || above->second.grows_to == 0 || address < above->second.grows_to) return nullptr;
+  // stack_guard_gap: so much stays free below.
+  constexpr std::uint64_t kGap = 256 * kPageSize;
+  const std::uint64_t below = above == areas_.begin() ? 0 : std::prev(above)->second.end;
+  return align_down(address, kPageSize) >= below + kGap ? &above->second : nullptr;
+}
+
+void VmaSet::grow(std::uint64_t start, std::uint64_t to) {
+  auto node = areas_.extract(start);
+  node.key() = node.mapped().start = to;
+  areas_.insert(std::move(node));
 }
 
 std::uint64_t VmaSet::floor_of(std::uint64_t address) const {

@@ -31,14 +31,19 @@ struct Protection {
   bool operator==(const Protection&) const = default;
 };
 
-/// [start, end) of private anonymous memory with one protection.
+/// [start, end) of a process's memory, with one protection.
 struct Vma {
   std::uint64_t start = 0;
   std::uint64_t end = 0;
   Protection protection;
   PageSize largest = PageSize::k4K;  ///< largest page the kernel may map it with; it falls back to smaller ones
   std::string name;
+  std::uint32_t file = 0;      ///< number of the file that is mapped; 0: anonymous memory
+  std::uint64_t offset = 0;    ///< bytes into the file at `start`
+  bool shared = false;         ///< stores reach the file; otherwise they go to a private copy
+  std::uint64_t grows_to = 0;  ///< of a stack: the lowest address to which it may grow; otherwise 0
 
+  std::uint64_t page_at(std::uint64_t address) const { return (offset + (address - start)) >> kPageShift; }
   bool contains(std::uint64_t address) const { return address >= start && address < end; }
 };
 
@@ -70,6 +75,9 @@ class VmaSet {
   /// End of the area below `address` (0 if none) and start of the one at or above (top if none).
   std::uint64_t floor_of(std::uint64_t address) const;
   std::uint64_t ceiling_of(std::uint64_t address) const;
+  /// The stack that may grow down to `address`; nullptr if there is none.
+  const Vma* stack_above(std::uint64_t address) const;
+  void grow(std::uint64_t start, std::uint64_t to);
   const std::map<std::uint64_t, Vma>& areas() const { return areas_; }
 
  private:

@@ -53,10 +53,12 @@ py::dict stat(PyMachine& self, std::uint16_t vm) {
   return dict;
 }
 
+void fail(PyMachine& self, std::uint16_t vm, bool fails) { disk_of(*self.enter(), vm).fail(fails); }
+
 }  // namespace
 
 void bind_devices(py::classh<PyMachine>& machine) {
-  machine.def("disk_read", &read).def("disk_write", &write).def("disk_stat", &stat);
+  machine.def("disk_read", &read).def("disk_write", &write).def("disk_stat", &stat).def("fail_disk", &fail);
 }
 
 }  // namespace vmem::python

@@ -344,11 +344,14 @@ void bind_process(py::classh<PyMachine>& machine) {
            })
       .def("mmap",
            [](PyMachine& self, std::uint16_t vm, std::size_t vcpu, int process, std::uint64_t length,
-              const Protection& prot, std::optional<std::uint64_t> at, int page, const std::string& name) {
+              const Protection& prot, std::optional<std::uint64_t> at, int page, const std::string& name,
+              const std::optional<std::tuple<guest::FileNumber, std::uint64_t, bool>>& file) {
              return in_process(self.enter(), {vm, vcpu, process},
                                [&](Machine&, sim::Guest& guest, hw::Vcpu& cpu, guest::Process& proc) {
-                                 const guest::Vma vma = guest.kernel->mmap(
-                                     cpu, proc, {length, protection(prot), at, static_cast<PageSize>(page), name});
+                                 guest::MapRequest request{length, protection(prot), at, static_cast<PageSize>(page),
+                                                           name,   std::nullopt};
+                                 if (file) request.file = std::make_from_tuple<guest::FileRange>(*file);
+                                 const guest::Vma vma = guest.kernel->mmap(cpu, proc, request);
                                  return std::make_tuple(vma.start, vma.end);
                                });
            })
@@ -410,6 +413,7 @@ void bind_machine(py::module_& m) {
   bind_host(machine);
   bind_vm(machine);
   bind_process(machine);
+  bind_files(machine);
   bind_guest(machine);
   bind_balloon(machine);
   bind_devices(machine);

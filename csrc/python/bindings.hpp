@@ -17,6 +17,7 @@ void bind_trace(pybind11::module_& m);
 // Parts of Machine.
 void bind_host_config(pybind11::module_& m);
 void bind_host_memory(pybind11::classh<PyMachine>& machine);
+void bind_files(pybind11::classh<PyMachine>& machine);
 void bind_guest(pybind11::classh<PyMachine>& machine);
 void bind_balloon(pybind11::classh<PyMachine>& machine);
 void bind_devices(pybind11::classh<PyMachine>& machine);

@@ -4,8 +4,17 @@ from typing import TYPE_CHECKING, Any
 
 from vmem._core import __version__
 from vmem.cpu import Cpu, Psc, Tlb
-from vmem.errors import ConfigError, InvariantError, OutOfMemory, SegmentationFault, TraceError, VmemError
+from vmem.errors import (
+    ConfigError,
+    FileError,
+    InvariantError,
+    OutOfMemory,
+    SegmentationFault,
+    TraceError,
+    VmemError,
+)
 from vmem.events import Event
+from vmem.files import File
 from vmem.guest import UNMAPPED, Guest, Mapping, Process, batch
 from vmem.host_process import HostProcess
 from vmem.hypervisor import Hypervisor, Vcpu, Vm
@@ -22,6 +31,8 @@ __all__ = [
     "ConfigError",
     "Cpu",
     "Event",
+    "File",
+    "FileError",
     "Guest",
     "HostProcess",
     "HostReclaim",

@@ -13,6 +13,7 @@ class Disk:
         self._core = core
         self._vm = vm
         self.size = size
+        self._fails = False
 
     def read(self, offset: Size, length: Size) -> bytes:
         """What the disk holds. ConfigError beyond its end."""
@@ -23,6 +24,16 @@ class Disk:
     def write(self, offset: Size, data: bytes) -> None:
         """Puts bytes on the disk, unseen by the guest and in no time. ConfigError beyond its end."""
         self._core.disk_write(self._vm, parse_size(offset, "disk offset"), bytes(data))
+
+    @property
+    def fails(self) -> bool:
+        """While True, every read and write of the guest is answered with an error."""
+        return self._fails
+
+    @fails.setter
+    def fails(self, fails: bool) -> None:
+        self._fails = checks.flag(fails, "fails")
+        self._core.fail_disk(self._vm, self._fails)
 
     def stat(self) -> dict[str, int]:
         """Since the VM was created: `reads writes flushes errors` (requests), `read_bytes written_bytes`."""

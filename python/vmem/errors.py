@@ -15,6 +15,10 @@ class ConfigError(VmemError, ValueError):
     """A value that cannot be: the message says which, what it was, and what is accepted."""
 
 
+class FileError(VmemError):
+    """EIO of a guest's file: the disk failed, or the guest had no page. Says which file, what and where."""
+
+
 class TraceError(VmemError, ValueError):
     """A trace that cannot be read.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from vmem import _core, checks
+from vmem import _core, checks, files
 from vmem.errors import ConfigError, SegmentationFault
 from vmem.sizes import Size, parse_largest, parse_size
 from vmem.summary import Summary, from_core
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from vmem.balloon import BalloonDriver
     from vmem.durations import Duration
+    from vmem.files import File
     from vmem.programs import Program
     from vmem.scenario.workloads import Workload
     from vmem.traces import Trace
@@ -76,12 +77,23 @@ class Process:
         return (self._vm, self._vcpu, self.pid)
 
     def mmap(
-        self, length: Size, *, prot: str = "rw", at: int | None = None, page: str = "4KiB", name: str = ""
+        self,
+        length: Size,
+        *,
+        prot: str = "rw",
+        at: int | None = None,
+        page: str = "4KiB",
+        name: str = "",
+        file: File | None = None,
+        offset: Size = 0,
+        shared: bool = False,
     ) -> Mapping:
-        """Maps anonymous memory, demand-paged. `at` fixes the address (must be free and page-aligned).
+        """Maps memory, demand-paged. `at` fixes the address (must be free and page-aligned).
 
         `page` is the largest page of the guest's table ("4KiB", "2MiB", "1GiB"; "auto" is 2 MiB where
-        aligned); where no such frame is free the kernel uses smaller ones.
+        aligned); where no such frame is free the kernel uses smaller ones. Without a `file` the memory is
+        anonymous; with one it shows the file from `offset` (a multiple of 4096) on, and stores go to the file
+        if it is `shared`, otherwise to private copies.
         """
         size = parse_size(length, "mmap length")
         if not 0 < size <= 1 << 56:
@@ -89,8 +101,14 @@ class Process:
         largest = parse_largest(page, "mmap page")
         where = None if at is None else checks.address(at, "mmap at")
         label = checks.text(name, "mmap name", empty=True)
-        start, end = self._core.mmap(*self._where, size, protection(prot), where, largest, label)
+        mapped = None if file is None else (file.number, parse_size(offset, "mmap offset"), bool(shared))
+        start, end = self._core.mmap(*self._where, size, protection(prot), where, largest, label, mapped)
         return Mapping(start, end, prot, name)
+
+    def stack(self, limit: Size = "8MiB") -> Mapping:
+        """A stack of 132 KiB that grows down as it is touched, up to `limit`; a gap below it stays free."""
+        start, end = self._core.map_stack(self._vm, self.pid, parse_size(limit, "stack limit"))
+        return Mapping(start, end, "rw", "[stack]")
 
     def _range(self, where: Mapping | int, length: Size | None, call: str) -> tuple[int, int]:
         if isinstance(where, Mapping):
@@ -275,6 +293,22 @@ class Guest:
         checks.integer(vcpu, "vcpu", 0, self._core.vcpu_count(self._vm) - 1)
         pid = self._core.spawn(self._vm, checks.text(name, "process name", empty=True))
         return Process(self._core, self._vm, pid, name, vcpu)
+
+    def create_file(self, name: str, size: Size) -> File:
+        """A file on the guest's disk (`create_vm(disk=...)`), in one piece, with what the disk holds there.
+
+        ConfigError: no disk, no size, or the name is taken. OutOfMemory: no such piece of the disk is free.
+        """
+        return files.create(self._core, self._vm, name, size)
+
+    @property
+    def files(self) -> list[File]:
+        """All of them, oldest first."""
+        return files.every(self._core, self._vm)
+
+    def drop_caches(self) -> None:
+        """Gives up every clean page of files that no process maps."""
+        self._core.drop_caches(self._vm)
 
     def meminfo(self) -> dict[str, int]:
         """/proc/meminfo: Linux's names and meanings, in bytes.

@@ -22,6 +22,7 @@ class Bench:
     vm: Vm
     process: Process
     start: int
+    mmu: MmuMode
     sync: ShadowSync
 
     @classmethod
@@ -34,7 +35,7 @@ class Bench:
         area = process.mmap("4MiB", page=page)
         process.write(area.start, b"first")
         process.write(area.end - 1, b"!")
-        return cls(host, vm, process, area.start, sync)
+        return cls(host, vm, process, area.start, mmu, sync)
 
     def needs_hypervisor(self) -> None:
         """ConfigError on a native machine."""
@@ -75,9 +76,8 @@ def host_swap(bench: Bench) -> tuple[Process, int, str]:
 
 def guest_swap(bench: Bench) -> tuple[Process, int, str]:
     """The guest's own kernel has swapped the page out: a true fault, and a read of a disk of the guest's."""
-    vm, _ = bench.vm, bench.process.exit()
     bench.vm = bench.host.create_vm(
-        "swapping", memory="16MiB", mmu=vm.mmu, sync=bench.sync, cpu=vm.cpu, swap="64MiB"
+        "swapping", memory="16MiB", mmu=bench.mmu, sync=bench.sync, cpu=bench.vm.cpu, swap="64MiB"
     )
     bench.process = bench.vm.guest.spawn("app")
     area = bench.process.mmap("1MiB")
