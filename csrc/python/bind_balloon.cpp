@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/error.hpp"
@@ -81,6 +82,13 @@ std::vector<std::uint64_t> driver_pages(PyMachine& self, std::uint16_t vm) {
   return pages;
 }
 
+/// [(nanoseconds of the clock, bytes that the guest keeps)]
+std::vector<std::pair<std::uint64_t, std::uint64_t>> take_changes(PyMachine& self, std::uint16_t vm) {
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> changes;
+  for (const auto& [at, bytes] : device_of(*self.enter(), vm).take_changes()) changes.emplace_back(at, bytes);
+  return changes;
+}
+
 }  // namespace
 
 void bind_balloon(py::classh<PyMachine>& machine) {
@@ -99,6 +107,8 @@ void bind_balloon(py::classh<PyMachine>& machine) {
            [](PyMachine& self, std::uint16_t vm) { return device_of(*self.look(), vm).is_inhibited(); })
       .def("inhibit_balloon",
            [](PyMachine& self, std::uint16_t vm, bool inhibited) { device_of(*self.enter(), vm).inhibit(inhibited); })
+      .def("watch_balloon", [](PyMachine& self, std::uint16_t vm) { device_of(*self.enter(), vm).watch(); })
+      .def("take_balloon_changes", &take_changes)
       .def("balloon_counters", &counters)
       .def("balloon_violations", &violations)
       .def("balloon_driver_stat", &driver_stat)

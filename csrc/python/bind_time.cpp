@@ -53,6 +53,16 @@ void bind_time(py::classh<PyMachine>& machine) {
   machine.def("now", [](PyMachine& self) { return self.look()->time().now(); })
       .def("advance", &advance, py::arg("nanoseconds"), py::arg("progress") = py::none())
       .def("events", &events)
+      .def("set_paused",
+           [](PyMachine& self, std::uint16_t vm, bool paused) {
+             auto entered = self.enter();
+             entered->time().set_paused(*entered->guest(vm).vm, paused);
+           })
+      .def("is_paused",
+           [](PyMachine& self, std::uint16_t vm) {
+             auto entered = self.look();
+             return entered->time().vcpus(*entered->guest(vm).vm).front().is_paused;
+           })
       .def("frequency", [](PyMachine& self) { return self.look()->time().frequency().khz; })
       .def("set_frequency", [](PyMachine& self, std::uint64_t khz) { self.enter()->time().set_frequency({khz}); });
 }

@@ -39,6 +39,7 @@ struct Scheduler::Entity {
   }
   /// When it has something to do and can do it.
   Nanoseconds runnable_at() const {
+    if (clock->is_paused) return kNever;
     return std::max(clock->ready_at, std::min(next_task(), clock->vcpu->interrupts().next()));
   }
   /// Brings the next task that can run at `now` to the front; false if there is none.

@@ -20,6 +20,10 @@ void Timekeeper::add(vmm::Vm& vm) {
   for (std::size_t i = 0; i < vm.vcpu_count(); ++i) clocks.emplace_back(vm.vcpu(i));
 }
 
+void Timekeeper::set_paused(const vmm::Vm& vm, bool paused) {
+  for (VcpuClock& vcpu : vcpus(vm)) vcpu.is_paused = paused;
+}
+
 void Timekeeper::charge(const vmm::Vm& vm, const hw::Vcpu& vcpu) {
   VcpuClock& charged = vcpus_.at(vm.id())[static_cast<std::size_t>(vcpu.id())];
   // An interrupt's handler may have made it busy beyond now; what was called ran after that.

@@ -27,6 +27,7 @@ class Timekeeper {
   void add(vmm::Vm& vm);
   void remove(const vmm::Vm& vm) { vcpus_.erase(vm.id()); }
   std::vector<VcpuClock>& vcpus(const vmm::Vm& vm) { return vcpus_.at(vm.id()); }
+  void set_paused(const vmm::Vm& vm, bool paused);
   /// By VM in the order of ids, then by index.
   std::map<std::uint16_t, std::vector<VcpuClock>>& all() { return vcpus_; }
 

@@ -26,8 +26,10 @@ struct VcpuTimes {
 struct VcpuClock {
   explicit VcpuClock(hw::Vcpu& measured) : vcpu(&measured), meter(measured.mmu().counters()) {}
 
-  /// When it can next deliver an interrupt; hw::Interrupts::kNever if none is on its way.
-  Nanoseconds next_interrupt() const { return std::max(ready_at, vcpu->interrupts().next()); }
+  /// When it can next deliver an interrupt; hw::Interrupts::kNever if none is on its way, or its VM is paused.
+  Nanoseconds next_interrupt() const {
+    return is_paused ? hw::Interrupts::kNever : std::max(ready_at, vcpu->interrupts().next());
+  }
   /// It has run from `start` on, `computed` of that without memory: takes what that cost.
   void settle(Nanoseconds start, Nanoseconds computed, const CostModel& costs, Frequency frequency) {
     const Nanoseconds ran = computed + meter.read(vcpu->mmu().counters(), costs, frequency);
@@ -42,6 +44,7 @@ struct VcpuClock {
   CpuMeter meter;
   Nanoseconds left_at = 0;   ///< left its physical CPU: was done, or began to wait
   Nanoseconds ready_at = 0;  ///< can run again
+  bool is_paused = false;    ///< does not run by itself as time passes; interrupts stay on their way
   VcpuTimes times;
 };
 

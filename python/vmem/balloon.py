@@ -72,6 +72,17 @@ class Balloon:
     def inhibited(self, inhibited: bool) -> None:
         self._core.inhibit_balloon(self._vm, bool(inhibited))
 
+    def watch(self) -> None:
+        """From now on, every change of `actual` is kept for `changes`."""
+        self._core.watch_balloon(self._vm)
+
+    def changes(self) -> list[tuple[int, int]]:
+        """(nanoseconds of the host's clock, `actual` in bytes) for each change since the last call.
+
+        Of more than 4,096, the first ones and the last one. `watch` first.
+        """
+        return self._core.take_balloon_changes(self._vm)
+
     def counters(self) -> dict[str, int]:
         """Since the VM was created: pages `inflated deflated`, their requests, machine frames `discarded`
         for them, blocks `reports`, their pages `reported` and the frames `reported_discarded`; and `held`,

@@ -88,6 +88,19 @@ class Vm(BackedVm):
         """What its vCPUs' time has gone to since it was created."""
         return VmTime(*self._core.vm_progress(self._id))
 
+    @property
+    def paused(self) -> bool:
+        """While True, its programs, timers and devices' drivers stand still as the host's time passes.
+
+        Its clock is the host's and goes on: what fell due is done late, at the end of the pause. Calls of its
+        processes are made by you and are made all the same.
+        """
+        return self._core.is_paused(self._id)
+
+    @paused.setter
+    def paused(self, paused: bool) -> None:
+        self._core.set_paused(self._id, checks.flag(paused, "paused"))
+
     def read_physical(self, address: int, length: Size) -> bytes:
         """Guest-physical memory as the hypervisor knows it: zeros where it never gave any.
 

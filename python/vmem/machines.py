@@ -122,6 +122,7 @@ def create_vm(host: Hypervisor, spec: VmSpec, name: str) -> Vm:
         cpu=spec.cpu,
         sync=spec.sync or "trace",
         software_tlb=spec.software_tlb or 0,
+        balloon=spec.balloon,
     )
 
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "core/error.hpp"
 #include "vmm/balloon/discard.hpp"
@@ -92,11 +93,20 @@ std::uint32_t BalloonDevice::read_config(std::uint32_t offset) {
   }
 }
 
-void BalloonDevice::write_config(hw::Vcpu&, std::uint32_t offset, std::uint32_t value) {
+void BalloonDevice::note_change(Nanoseconds at) {
+  if (!is_watched_) return;
+  // A guest may write faster than anybody takes.
+  if (changes_.size() == kChanges) changes_.pop_back();
+  changes_.push_back({at, actual()});
+}
+
+void BalloonDevice::write_config(hw::Vcpu& vcpu, std::uint32_t offset, std::uint32_t value) {
   if (offset == virtio::balloon::kActual) {
     if (!has(virtio::balloon::kDeflateOnOom) && value < actual_ && value < num_pages_) broke(Rule::below_target);
     if (value != held_count_) broke(Rule::actual_wrong);
-    actual_ = static_cast<std::uint32_t>(std::min<std::uint64_t>(value, held_.size()));
+    const std::uint32_t before =
+        std::exchange(actual_, static_cast<std::uint32_t>(std::min<std::uint64_t>(value, held_.size())));
+    if (actual_ != before) note_change(vcpu.now());
   } else if (offset == virtio::balloon::kPoison && config_.page_poison) {
     if (is_up()) {
       broke(Rule::poison_changed);

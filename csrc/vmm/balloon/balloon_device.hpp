@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "virtio/balloon.hpp"
@@ -34,11 +35,18 @@ struct Statistics {
   Statistics() { values.fill(kUnknown); }
 };
 
+/// `actual` became another.
+struct ActualChange {
+  Nanoseconds at;
+  std::uint64_t bytes;
+};
+
 /// Pages that the driver inflates lose their machine frames at once. A driver that breaks a rule is counted (Rule), and
 /// answered as QEMU does: a page that does not exist is skipped, everything else is done.
 class BalloonDevice final : public VirtioDevice, public Daemon {
  public:
   static constexpr std::uint16_t kQueueSize = 128, kReportingQueueSize = 32;
+  static constexpr std::size_t kChanges = 4096;
 
   BalloonDevice(Vm& vm, std::uint32_t window, const BalloonConfig& config);
 
@@ -50,6 +58,10 @@ class BalloonDevice final : public VirtioDevice, public Daemon {
   /// Pages that the device believes to be in the balloon.
   std::uint64_t held() const { return held_count_; }
   bool holds(Gfn gfn) const { return held_[gfn.value]; }
+  /// From now on, changes of `actual` are kept until they are taken: the first ones and the last one, if there are more
+  /// than kChanges.
+  void watch() { is_watched_ = true; }
+  std::vector<ActualChange> take_changes() { return std::exchange(changes_, {}); }
   const Statistics& statistics() const { return statistics_; }
   std::uint32_t polling_interval() const { return interval_; }
   /// Seconds; 0: never.
@@ -78,6 +90,7 @@ class BalloonDevice final : public VirtioDevice, public Daemon {
   void ask_for_statistics();
   void broke(Rule rule) { ++stat_.broken[static_cast<std::size_t>(rule)]; }
   std::uint64_t ram() const;
+  void note_change(Nanoseconds at);
 
   BalloonConfig config_;
   std::uint32_t stats_queue_ = 0, reporting_queue_ = 0;  ///< 0: there is none
@@ -86,6 +99,8 @@ class BalloonDevice final : public VirtioDevice, public Daemon {
   std::uint64_t held_count_ = 0;
   PartialPage partial_;
   bool inhibited_ = false;
+  bool is_watched_ = false;
+  std::vector<ActualChange> changes_;
   bool has_stats_buffer_ = false;
   std::uint16_t stats_head_ = 0;
   Statistics statistics_;

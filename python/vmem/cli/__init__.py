@@ -12,6 +12,7 @@ COMMANDS = {
     "run": ("vmem.cli.run", "Run a scenario: virtual machines on a host; no argument runs the built-in one."),
     "compare": ("vmem.cli.compare", "Run one trace in every MMU mode, side by side."),
     "explain": ("vmem.cli.explain", "Tell one memory access step by step, with the reasons."),
+    "serve": ("vmem.cli.serve", "Run a scenario by the wall clock, with a QMP socket for each VM."),
     "trace": ("vmem.cli.trace", "Look at, convert and record memory traces."),
 }
 """Name → (module, which has the command under the same name; the first line of its help)."""

@@ -68,6 +68,8 @@ class Vm(Table, frozen=True, kw_only=True):
     backing: Page = "4KiB"
     vcpus: Annotated[int, Meta(ge=1, le=255, description="a number of vCPUs from 1 to 255")] = 1
     cpu: CpuName | None = None
+    balloon: Annotated[bool, Meta(description="true or false")] | None = None
+    """Whether it has a memory balloon; None: in `vmem serve` only."""
     process: Annotated[
         tuple[Process, ...],
         Meta(description="one or more tables [[vm.process]]", extra={"decode": decode_tables(Process)}),
