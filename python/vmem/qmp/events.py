@@ -35,23 +35,20 @@ class Throttle:
         """When `due` may have something; None: not before the next `offer`."""
         return self._until
 
-    def offer(self, event: Event) -> list[Event]:
-        """What is to be told now that this happened. Events come in the order of their times."""
-        told = self.due(event.at)
+    def offer(self, event: Event, now: int) -> list[Event]:
+        """What is to be told, now that this has happened."""
         if self._until is None:
-            self._until = event.at + _SECOND
-            return [*told, event]
+            self._until = now + _SECOND
+            return [event]
         self._held = event
-        return told
+        return []
 
     def due(self, now: int) -> list[Event]:
-        """What is to be told by that time."""
-        told = []
-        while self._until is not None and self._until <= now:
-            if self._held is None:
-                self._until = None
-            else:
-                told.append(self._held)
-                self._held = None
-                self._until += _SECOND
+        """What is to be told by now, which is asked no later than at the deadline."""
+        if self._until is None or now < self._until:
+            return []
+        if self._held is None:
+            self._until = None
+            return []
+        told, self._held, self._until = [self._held], None, now + _SECOND
         return told

@@ -138,11 +138,12 @@ class Machine:
         if self.vm.is_killed:
             self.ended = True
             return
+        now = self.host.now
+        self._send(self._throttle.due(now))
         if self.vm.balloon is not None:
             for at, actual in self.vm.balloon.changes():
                 self._old_actual = None
-                self._send(self._throttle.offer(Event("BALLOON_CHANGE", at, {"actual": actual})))
-        self._send(self._throttle.due(self.host.now))
+                self._send(self._throttle.offer(Event("BALLOON_CHANGE", at, {"actual": actual}), now))
 
     def _watch(self) -> None:
         if self.vm.balloon is not None:
