@@ -52,7 +52,7 @@ class Machine:
     @property
     def deadline(self) -> int | None:
         """When `poll` should be called, if it has not been called before."""
-        return self._throttle.deadline
+        return None if self.ended else self._throttle.deadline
 
     @property
     def is_there(self) -> bool:
@@ -133,14 +133,15 @@ class Machine:
 
     def poll(self) -> None:
         """Tells what has happened since the last call. Changes nothing of the VM."""
-        if self.ended or not self.is_there:
-            return
-        if self.vm.is_killed:
-            self.ended = True
+        if self.ended:
             return
         now = self.host.now
         self._send(self._throttle.due(now))
-        if self.vm.balloon is not None:
+        if not self.is_there:
+            return
+        if self.vm.is_killed:
+            self.ended = True
+        elif self.vm.balloon is not None:
             for at, actual in self.vm.balloon.changes():
                 self._old_actual = None
                 self._send(self._throttle.offer(Event("BALLOON_CHANGE", at, {"actual": actual}), now))

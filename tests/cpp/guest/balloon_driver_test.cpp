@@ -33,7 +33,7 @@ struct Fixture {
   /// A process that stores to so many bytes. False: it was killed.
   bool touch(std::uint64_t bytes, bool exits) {
     guest::Process& process = guest.kernel->spawn(vcpu, "toucher");
-    const auto area = guest.kernel->mmap(vcpu, process, {bytes, {true, true, false}, {}, PageSize::k4K, ""});
+    const auto area = guest.kernel->mmap(vcpu, process, {bytes, {true, true, false}, {}, PageSize::k4K, "", {}});
     std::vector<std::uint64_t> addresses;
     for (std::uint64_t at = area.start; at < area.end; at += kPageSize) addresses.push_back(at);
     const std::vector<std::uint8_t> kinds(addresses.size(), 1);

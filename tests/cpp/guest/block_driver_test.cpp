@@ -172,7 +172,7 @@ TEST_CASE("random register writes and rings never disturb anything but the devic
   Fixture f;
   test::Random random(5);
   guest::Process& process = f.kernel.spawn(f.vcpu, "bystander");
-  const auto area = f.kernel.mmap(f.vcpu, process, {64 * kPageSize, {true, true, false}, {}, PageSize::k4K, ""});
+  const auto area = f.kernel.mmap(f.vcpu, process, {64 * kPageSize, {true, true, false}, {}, PageSize::k4K, "", {}});
   for (std::uint64_t i = 0; i < 64; ++i) REQUIRE(f.write(process, area.start + i * kPageSize, i ^ 0xabcd));
   const Gpa junk{0x3f'0000};  // the last 64 KiB, far above what the kernel has handed out
   for (int step = 0; step < 100'000; ++step) {

@@ -14,6 +14,7 @@ from vmem.qmp.session import Session
 from vmem.qmp.simulation import Simulation
 
 MIB = 1 << 20
+SLICE = 10_000_000
 EPOCH = 1_700_000_000 * 10**9
 
 
@@ -75,8 +76,8 @@ class Client:
         return [json.loads(event) for event in self.events]
 
     def wait(self, nanoseconds: int) -> None:
-        """Lets time pass as a server does: in slices that end when something is due."""
+        """Lets time pass as a server does: in short slices, which end when something is due."""
         end = self.simulation.host.now + nanoseconds
         while (now := self.simulation.host.now) < end:
-            deadline = self.simulation.deadline
-            self.simulation.advance(min(end, max(now + 1, end if deadline is None else deadline)) - now)
+            until, deadline = min(end, now + SLICE), self.simulation.deadline
+            self.simulation.advance(max(1, (until if deadline is None else min(until, deadline)) - now))
