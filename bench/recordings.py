@@ -207,7 +207,7 @@ def table(found: list[Row]) -> str:
 PAGE_HEAD = """# A real guest beside the simulated one
 
 Written by `python bench/recordings.py --write`. Recorded once each under QEMU 7.2 (software emulation) with
-one vCPU, 1,024 MiB and Linux 6.1 with its virtio_balloon driver. The simulated guest has as much memory, and a
+one vCPU, 1,024 MiB and Linux 6.1 with its virtio_balloon driver. The simulated guest has as much memory; a
 process takes at its start what the recorded guest had in use (91 MiB) and had touched (136 MiB) when idle.
 Counts and orders must be equal where the last column says 0; host residency may differ by 5 % of guest
 memory, the size at which inflation stops by 2 %.

@@ -34,6 +34,7 @@ File& FileSystem::create(const std::string& name, std::uint64_t bytes) {
 
 std::optional<std::uint64_t> FileSystem::find_run(std::uint64_t sectors) const {
   std::vector<std::pair<std::uint64_t, std::uint64_t>> taken;
+  taken.reserve(files_.size());
   for (const auto& [number, file] : files_) taken.emplace_back(file->first_sector, sectors_of(*file));
   std::sort(taken.begin(), taken.end());
   std::uint64_t at = 0;

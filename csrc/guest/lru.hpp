@@ -12,11 +12,9 @@ namespace vmem::guest {
 
 /// Linux's lru_list, in the order of the lists in guest memory.
 enum class LruKind : std::uint8_t { inactive_anonymous, active_anonymous, inactive_file, active_file };
-inline constexpr bool is_active(LruKind kind) { return (static_cast<int>(kind) & 1) != 0; }
-inline constexpr bool is_file(LruKind kind) { return (static_cast<int>(kind) & 2) != 0; }
-inline constexpr LruKind lru_kind(bool file, bool active) {
-  return static_cast<LruKind>((file ? 2 : 0) + (active ? 1 : 0));
-}
+constexpr bool is_active(LruKind kind) { return (static_cast<int>(kind) & 1) != 0; }
+constexpr bool is_file(LruKind kind) { return (static_cast<int>(kind) & 2) != 0; }
+constexpr LruKind lru_kind(bool file, bool active) { return static_cast<LruKind>((file ? 2 : 0) + (active ? 1 : 0)); }
 
 /// Stateless: lists and links are in guest memory (layout.hpp). A page's flags say which list it is in: kLru, kActive,
 /// and whether it is a file's.

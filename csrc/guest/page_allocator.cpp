@@ -168,7 +168,10 @@ bool PageAllocator::refill(hw::Vcpu& vcpu, int zone, PerCpuPages& list) {
 
 void PageAllocator::free(hw::Vcpu& vcpu, Gfn gfn, int order) {
   const int zone = zone_of(gfn);
-  if (order != 0) return buddy(zone).free(vcpu, gfn, order);
+  if (order != 0) {
+    buddy(zone).free(vcpu, gfn, order);
+    return;
+  }
   const Gpa at = list_entry(static_cast<std::size_t>(vcpu.id()), zone);
   auto list = vcpu.load<PerCpuPages>(at);
   auto page = vcpu.load<Page>(page_entry(gfn));
@@ -198,7 +201,7 @@ void PageAllocator::free(hw::Vcpu& vcpu, Gfn gfn, int order) {
   vcpu.store(at, list);
 }
 
-void PageAllocator::spill(hw::Vcpu& vcpu, int zone, PerCpuPages& list, std::uint64_t frames) {
+void PageAllocator::spill(hw::Vcpu& vcpu, int zone, PerCpuPages& list, std::uint64_t frames) const {
   const Buddy of_zone = buddy(zone);
   for (frames = std::min<std::uint64_t>(frames, list.count); frames != 0; --frames) {
     const Gfn gfn{list.tail};

@@ -97,7 +97,7 @@ class PageAllocator {
   std::optional<Gfn> take_span(hw::Vcpu& vcpu, int zone, std::uint64_t frames, PageUse use) const;
   std::optional<Gfn> take_single(hw::Vcpu& vcpu, int zone, PageUse use);
   bool refill(hw::Vcpu& vcpu, int zone, PerCpuPages& list);
-  void spill(hw::Vcpu& vcpu, int zone, PerCpuPages& list, std::uint64_t frames);
+  void spill(hw::Vcpu& vcpu, int zone, PerCpuPages& list, std::uint64_t frames) const;
   std::uint64_t per_cpu_frames(hw::Vcpu& vcpu) const;
   static Gpa list_entry(std::size_t vcpu, int zone) {
     return PerCpuPages::kAt + (vcpu * kZones + static_cast<std::size_t>(zone)) * sizeof(PerCpuPages);

@@ -40,7 +40,10 @@ void Reclaim::on_low_memory(hw::Vcpu&) {
 
 void Reclaim::run_kswapd(hw::Vcpu& vcpu) {
   constexpr Nanoseconds kAgain = 10 * kMillisecond;
-  if (is_running_) return timers_.arm(kswapd_, vcpu.now() + kAgain);
+  if (is_running_) {
+    timers_.arm(kswapd_, vcpu.now() + kAgain);
+    return;
+  }
   is_running_ = true;
   ++vmstat_.pageoutrun;
   const std::uint64_t before = reclaimed_;

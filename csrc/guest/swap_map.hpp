@@ -12,8 +12,8 @@ using SlotNumber = std::uint32_t;
 
 /// Entries of a page table that name a slot: not present, bit 1 set, the slot in 51:12.
 inline constexpr std::uint64_t kSwapEntry = 2;
-inline constexpr std::uint64_t swap_entry(SlotNumber slot) { return std::uint64_t{slot} << kPageShift | kSwapEntry; }
-inline constexpr SlotNumber slot_in(std::uint64_t entry) { return static_cast<SlotNumber>(entry >> kPageShift); }
+constexpr std::uint64_t swap_entry(SlotNumber slot) { return std::uint64_t{slot} << kPageShift | kSwapEntry; }
+constexpr SlotNumber slot_in(std::uint64_t entry) { return static_cast<SlotNumber>(entry >> kPageShift); }
 
 /// Stateless but for where it looks next: slots are bytes in guest memory (layout.hpp). Slots are given out ascending,
 /// cluster by cluster, so that pages evicted together lie together.

@@ -82,8 +82,7 @@ void Kernel::clear_range(hw::Vcpu& vcpu, Process& process, std::uint64_t start, 
   std::uint64_t first = end, last = start;
   const bool freed_tables = process.table.clear_range(vcpu, Gva{start}, Gva{end}, Gva{floor}, Gva{ceiling},
                                                       [&](Gva at, const PageTable::Slot& slot) {
-                                                        if (slot.swapped())
-                                                          return drop_swap_entry(vcpu, process, slot.entry);
+                                                        if (slot.swapped()) drop_swap_entry(vcpu, process, slot.entry);
                                                         if (!slot.present()) return;
                                                         Mappings::keep_dirty(vcpu, slot);
                                                         const int order = 9 * (slot.level - 1);

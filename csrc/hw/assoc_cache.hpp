@@ -9,6 +9,7 @@
 
 #include "core/error.hpp"
 #include "core/rng.hpp"
+#include "hw/key_digests.hpp"
 
 namespace vmem::hw {
 
@@ -22,8 +23,8 @@ struct CacheGeometry {
 };
 
 /// Maps 64-bit keys to payloads. Key 0 is an invalid way. Knows nothing of addresses: `index` picks the set, `key` is
-/// all that is compared. Replacement as docs/design/mmu.md fixes it; `now` is the caller's time, which grows with every
-/// touch.
+/// all that is compared, and a key always comes with the same index. Replacement as docs/design/mmu.md fixes it; `now`
+/// is the caller's time, which grows with every touch.
 template <class Payload>
 class AssocCache {
  public:
@@ -41,112 +42,121 @@ class AssocCache {
     if (replacement_ == Replacement::plru && (!std::has_single_bit(ways_) || ways_ > 64))
       throw ConfigError("tree-PLRU needs a power of two of ways up to 64, not " + std::to_string(ways_));
     power_of_two_sets_ = std::has_single_bit(sets_);
-    keys_.resize(geometry.entries);
-    stamps_.resize(geometry.entries);
-    payloads_.resize(geometry.entries);
-    trees_.resize(replacement_ == Replacement::plru ? sets_ : 0);
+    slots_.resize(geometry.entries);
+    digests_.resize(geometry.entries);
+    inserted_.resize(replacement_ == Replacement::fifo ? geometry.entries : 0);
   }
 
   Slot find(std::uint64_t key, std::uint64_t index) const {
     const Slot base = set_base(index);
-    const std::uint64_t* const keys = keys_.data() + base;
-    for (std::uint32_t way = 0; way < ways_; ++way)
-      if (keys[way] == key) return base + way;
+    if (ways_ > kSearchedOneByOne) [[likely]]
+      return digests_.find(base, ways_, key, [&](Slot slot) { return slots_[slot].key == key; });
+    for (Slot slot = base; slot < base + ways_; ++slot)
+      if (slots_[slot].key == key) return slot;
     return kMiss;
   }
 
-  void touch(Slot slot, std::uint64_t now) {
-    if (replacement_ == Replacement::lru) [[likely]] {
-      stamps_[slot] = now;
-    } else if (replacement_ == Replacement::plru) {
-      point_away_from(slot);
-    }
-  }
+  void touch(Slot slot, std::uint64_t now) { slots_[slot].touched = now; }
+  /// Where `touch` writes the time, which is all that it does.
+  std::uint64_t* stamp(Slot slot) { return &slots_[slot].touched; }
 
   /// The way that an insertion into the set of `index` takes: an invalid one, else the victim. Draws from the generator
   /// of `random`.
-  Slot choose(std::uint64_t index) { return victim(set_base(index)); }
+  Slot choose(std::uint64_t index) {
+    const Slot base = set_base(index);
+    if (replacement_ == Replacement::lru) [[likely]]
+      return oldest(base, [&](std::size_t slot) { return slots_[slot].touched; });
+    return choose_by_another_policy(base);
+  }
   /// Puts an entry into a slot that `choose` gave, and touches it.
   void assign(Slot slot, std::uint64_t key, const Payload& payload, std::uint64_t now) {
-    keys_[slot] = key;
-    payloads_[slot] = payload;
-    if (replacement_ == Replacement::fifo) stamps_[slot] = now;
-    touch(slot, now);
+    slots_[slot] = {key, now, payload};
+    digests_.set(slot, key);
+    if (replacement_ == Replacement::fifo) [[unlikely]]
+      inserted_[slot] = now;
   }
-  /// Where `touch` would write the time, if that is all that it would do.
-  std::uint64_t* stamp(Slot slot) { return replacement_ == Replacement::lru ? &stamps_[slot] : nullptr; }
   void erase(Slot slot) {
-    keys_[slot] = 0;
-    stamps_[slot] = 0;
+    slots_[slot].key = 0;
+    digests_.reset(slot);
+    if (replacement_ == Replacement::lru) slots_[slot].touched = 0;
+    if (replacement_ == Replacement::fifo) inserted_[slot] = 0;
   }
   template <class Condemned>
   void erase_if(Condemned&& condemned) {
-    for (Slot slot = 0; slot < keys_.size(); ++slot)
-      if (keys_[slot] != 0 && condemned(keys_[slot])) erase(slot);
+    for (Slot slot = 0; slot < slots_.size(); ++slot)
+      if (key(slot) != 0 && condemned(key(slot))) erase(slot);
   }
   void clear() {
-    std::fill(keys_.begin(), keys_.end(), 0);
-    std::fill(stamps_.begin(), stamps_.end(), 0);
+    for (Slot slot = 0; slot < slots_.size(); ++slot) erase(slot);
   }
 
-  std::uint64_t key(Slot slot) const { return keys_[slot]; }
-  Payload& operator[](Slot slot) { return payloads_[slot]; }
-  const Payload& operator[](Slot slot) const { return payloads_[slot]; }
-  std::uint32_t entries() const { return static_cast<std::uint32_t>(keys_.size()); }
+  std::uint64_t key(Slot slot) const { return slots_[slot].key; }
+  Payload& operator[](Slot slot) { return slots_[slot].payload; }
+  const Payload& operator[](Slot slot) const { return slots_[slot].payload; }
+  std::uint32_t entries() const { return static_cast<std::uint32_t>(slots_.size()); }
 
  private:
+  struct Way {
+    std::uint64_t key = 0;
+    std::uint64_t touched = 0;  ///< lru: 0 where invalid
+    Payload payload{};
+  };
+
   Slot set_base(std::uint64_t index) const {
-    const std::uint64_t set = power_of_two_sets_ ? index & (sets_ - 1) : index % sets_;
-    return static_cast<Slot>(set) * ways_;
+    if (power_of_two_sets_) [[likely]]
+      return (static_cast<Slot>(index) & (sets_ - 1)) * ways_;
+    return static_cast<Slot>(index % sets_) * ways_;
   }
 
-  Slot victim(Slot base) {
-    // Invalid ways have stamp 0, so that for lru and fifo they are the minimum as well.
-    if (replacement_ == Replacement::lru || replacement_ == Replacement::fifo) return oldest(base);
-    for (std::uint32_t way = 0; way < ways_; ++way)
-      if (keys_[base + way] == 0) return base + way;
+  Slot choose_by_another_policy(Slot base) {
+    if (replacement_ == Replacement::fifo) return oldest(base, [&](std::size_t slot) { return inserted_[slot]; });
+    for (Slot slot = base; slot < base + ways_; ++slot)
+      if (key(slot) == 0) return slot;
     if (replacement_ == Replacement::random) return base + static_cast<Slot>(random_() % ways_);
-    return base + oldest_of_tree(base / ways_);
+    return oldest_half_by_half(base);
   }
 
-  Slot oldest(Slot base) const {
-    const std::uint64_t* const stamps = stamps_.data() + base;
-    std::uint64_t least = stamps[0];
-    std::uint32_t oldest = 0;
-    for (std::uint32_t way = 1; way < ways_; ++way) {  // selects, not branches: which way is oldest cannot be predicted
-      const bool older = stamps[way] < least;
-      least = older ? stamps[way] : least;
-      oldest = older ? way : oldest;
-    }
-    return base + oldest;
+  /// The way of the set with the least `time(slot)`; of equals, the first. Invalid ways have 0. Selects, not branches:
+  /// which way is oldest cannot be predicted. By fours, because counting costs as much as comparing.
+  template <class Time>
+  Slot oldest(Slot base, Time&& time) const {
+    std::uint64_t least = ~std::uint64_t{0};
+    std::size_t oldest = base, slot = base;
+    const auto consider = [&](std::size_t which) {
+      const bool older = time(which) < least;
+      least = older ? time(which) : least;
+      oldest = older ? which : oldest;
+    };
+    const std::size_t end = slot + ways_;
+    for (; slot + 4 <= end; slot += 4)
+      for (std::size_t i = 0; i < 4; ++i) consider(slot + i);
+    for (; slot < end; ++slot) consider(slot);
+    return static_cast<Slot>(oldest);
   }
 
-  // Tree-PLRU: node n has children 2n and 2n+1, the root is 1; bit n clear means the left half is next to go.
-  void point_away_from(Slot slot) {
-    std::uint64_t& tree = trees_[slot / ways_];
-    const std::uint32_t way = slot % ways_;
-    std::uint32_t node = 1;
-    for (std::uint32_t half = ways_ / 2; half > 0; half /= 2) {
-      const bool right = (way & half) != 0;
-      tree = right ? tree & ~(1ull << node) : tree | (1ull << node);
-      node = 2 * node + (right ? 1 : 0);
-    }
+  /// Tree-PLRU. The bit of a node tells in which half of its ways the latest touch was, and the times of touches tell
+  /// the same; so those of ways that have become invalid are kept.
+  Slot oldest_half_by_half(Slot slot) const {
+    const auto latest = [&](Slot first, std::uint32_t count) {
+      std::uint64_t time = 0;
+      for (Slot at = first; at < first + count; ++at) time = std::max(time, slots_[at].touched);
+      return time;
+    };
+    for (std::uint32_t half = ways_ / 2; half > 0; half /= 2)
+      if (latest(slot, half) > latest(slot + half, half)) slot += half;
+    return slot;
   }
-  std::uint32_t oldest_of_tree(Slot set) const {
-    std::uint32_t node = 1;
-    while (node < ways_) node = 2 * node + static_cast<std::uint32_t>((trees_[set] >> node) & 1);
-    return node - ways_;
-  }
+
+  static constexpr std::uint32_t kSearchedOneByOne = 4;  ///< ways; digests pay for themselves beyond
 
   std::uint32_t ways_;
   std::uint32_t sets_;
   bool power_of_two_sets_;
   Replacement replacement_;
   SplitMix64 random_;
-  std::vector<std::uint64_t> keys_;
-  std::vector<std::uint64_t> stamps_;
-  std::vector<Payload> payloads_;
-  std::vector<std::uint64_t> trees_;
+  std::vector<Way> slots_;
+  KeyDigests digests_;
+  std::vector<std::uint64_t> inserted_;  ///< fifo only: 0 where invalid
 };
 
 }  // namespace vmem::hw

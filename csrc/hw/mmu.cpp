@@ -60,45 +60,52 @@ void Mmu::renew_keys() {
 }
 
 bool Mmu::access(Gva gva, AccessKind kind, TlbEntry& entry, Fault& fault) {
-  const auto code = static_cast<std::uint8_t>(kind);
-  count_kinds(&code, 1);
+  ++counter_of(kind);
   return look_up(gva.value, kind, entry, fault);
+}
+
+Fault Mmu::general_protection(std::uint64_t va, AccessKind kind) const {
+  Fault fault;
+  fault.gva = {va};
+  fault.access = kind;
+  fault.user = silicon_.state.user();
+  fault.kind = FaultKind::general_protection;
+  return fault;
 }
 
 bool Mmu::look_up(std::uint64_t va, AccessKind kind, TlbEntry& entry, Fault& fault) {
   if (!canonical(va, silicon_.state.levels())) [[unlikely]] {
-    uncount(kind);  // it is counted by whoever calls
-    fault = Fault{};
-    fault.gva = {va};
-    fault.access = kind;
-    fault.user = silicon_.state.user();
-    fault.kind = FaultKind::general_protection;
+    --counter_of(kind);  // it is counted by whoever calls
+    fault = general_protection(va, kind);
     return false;
   }
   TlbLevel& l1 = l1_[side(kind)];
-  const TlbPlace hit = l1.lookup(va, silicon_.keys);
-  if (!hit) return miss_l1(va, kind, entry, fault);
-  entry = *hit;
-  remember(va, kind, hit);
-  return ((permissions_[entry.flags] >> static_cast<unsigned>(kind)) & 1) != 0 || judge_hit(va, kind, entry, fault);
+  TlbPlace held = l1.lookup(va, silicon_.keys);
+  if (held) {
+    entry = *held;
+  } else {
+    ++l1_misses_[side(kind)];
+    const TlbPlace second = l2_.lookup(va, silicon_.keys);
+    if (!second) {
+      ++silicon_.counters.tlb_misses;
+      return walk_and_fill(va, kind, entry, fault);
+    }
+    ++silicon_.counters.l2_hits;
+    entry = *second;
+    held = l1.fill(va, silicon_.keys, entry);
+  }
+  return permitted(va, kind, entry, held) || judge_hit(va, kind, entry, fault);
 }
 
-bool Mmu::miss_l1(std::uint64_t va, AccessKind kind, TlbEntry& entry, Fault& fault) {
-  ++l1_misses_[side(kind)];
-  const TlbPlace hit = l2_.lookup(va, silicon_.keys);
-  if (!hit) {
-    ++silicon_.counters.tlb_misses;
-    return walk_and_fill(va, kind, entry, fault);
-  }
-  ++silicon_.counters.l2_hits;
-  entry = *hit;
-  fill_l1(va, kind, entry);
-  return ((permissions_[entry.flags] >> static_cast<unsigned>(kind)) & 1) != 0 || judge_hit(va, kind, entry, fault);
+/// Whether the access may pass as it is. If so, it is remembered where the first level holds it, if it does.
+bool Mmu::permitted(std::uint64_t va, AccessKind kind, const TlbEntry& entry, TlbPlace held) {
+  const std::uint8_t allowed = permissions_[entry.flags];
+  if (held) shortcuts_.remember(va, kind, held, allowed);
+  return ((allowed >> static_cast<unsigned>(kind)) & 1) != 0;
 }
 
 void Mmu::fill_l1(std::uint64_t va, AccessKind kind, const TlbEntry& entry) {
-  TlbLevel& l1 = l1_[side(kind)];
-  if (const TlbPlace held = l1.fill(va, silicon_.keys, entry)) remember(va, kind, held);
+  permitted(va, kind, entry, l1_[side(kind)].fill(va, silicon_.keys, entry));
 }
 
 bool Mmu::judge_hit(std::uint64_t va, AccessKind kind, TlbEntry& entry, Fault& fault) {
@@ -150,11 +157,7 @@ bool Mmu::retry(Gva gva, AccessKind kind, TlbEntry& entry, Fault& fault) {
 
 bool Mmu::probe(Gva gva, AccessKind kind, TlbEntry& entry, Fault& fault) {
   if (canonical(gva.value, silicon_.state.levels())) return translate<Pure>(silicon_, gva, kind, entry, fault);
-  fault = Fault{};
-  fault.gva = gva;
-  fault.access = kind;
-  fault.user = silicon_.state.user();
-  fault.kind = FaultKind::general_protection;
+  fault = general_protection(gva.value, kind);
   return false;
 }
 
@@ -198,10 +201,9 @@ void Mmu::count_kinds(const std::uint8_t* kinds, std::size_t count) {
   count_hits(count - stores - fetches, stores, fetches);
 }
 
-void Mmu::uncount(AccessKind kind) {
-  constexpr std::uint64_t kMinusOne = ~std::uint64_t{0};
-  count_hits(kind == AccessKind::load ? kMinusOne : 0, kind == AccessKind::store ? kMinusOne : 0,
-             kind == AccessKind::fetch ? kMinusOne : 0);
+std::uint64_t& Mmu::counter_of(AccessKind kind) {
+  Counters& counters = silicon_.counters;
+  return kind == AccessKind::load ? counters.loads : kind == AccessKind::store ? counters.stores : counters.fetches;
 }
 
 Counters Mmu::counters() const {

@@ -101,8 +101,9 @@ class Mmu {
  private:
   static std::size_t side(AccessKind kind) { return static_cast<std::size_t>(side_of(kind)); }
   bool look_up(std::uint64_t va, AccessKind kind, TlbEntry& entry, Fault& fault);
-  bool miss_l1(std::uint64_t va, AccessKind kind, TlbEntry& entry, Fault& fault);
+  bool permitted(std::uint64_t va, AccessKind kind, const TlbEntry& entry, TlbPlace held);
   bool judge_hit(std::uint64_t va, AccessKind kind, TlbEntry& entry, Fault& fault);
+  Fault general_protection(std::uint64_t va, AccessKind kind) const;
   bool raise(FaultKind what, std::uint64_t va, AccessKind kind, Fault& fault);
   bool use_what_is_held(std::uint64_t va, AccessKind kind, TlbEntry& entry, Fault& fault);
   bool assist_dirty(std::uint64_t va, TlbEntry& entry, Fault& fault);
@@ -110,9 +111,6 @@ class Mmu {
   bool walk_and_fill(std::uint64_t va, AccessKind kind, TlbEntry& entry, Fault& fault);
   void drop_rest_after(const Fault& fault);
   void fill_l1(std::uint64_t va, AccessKind kind, const TlbEntry& entry);
-  void remember(std::uint64_t va, AccessKind kind, TlbPlace place) {
-    shortcuts_.remember(va, kind, place, permissions_[place->flags]);
-  }
   void drop_page(std::uint64_t va, const ContextKeys& keys);
   void drop_guest_page(std::uint64_t va);
   void drop_visible_parts(std::uint64_t va);
@@ -122,7 +120,7 @@ class Mmu {
   void drop_contexts(Matches&& matches);
   void renew_keys();
   void count_kinds(const std::uint8_t* kinds, std::size_t count);
-  void uncount(AccessKind kind);
+  std::uint64_t& counter_of(AccessKind kind);
 
   CpuConfig cpu_;
   Silicon silicon_;

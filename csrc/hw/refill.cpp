@@ -33,16 +33,17 @@ bool Mmu::raise(FaultKind what, std::uint64_t va, AccessKind kind, Fault& fault)
 }
 
 bool Mmu::use_what_is_held(std::uint64_t va, AccessKind kind, TlbEntry& entry, Fault& fault) {
-  if (const TlbPlace hit = l1_[side(kind)].lookup(va, silicon_.keys)) {
-    entry = *hit;
-    remember(va, kind, hit);
+  TlbLevel& l1 = l1_[side(kind)];
+  TlbPlace held = l1.lookup(va, silicon_.keys);
+  if (held) {
+    entry = *held;
   } else if (const TlbPlace second = l2_.lookup(va, silicon_.keys)) {
     entry = *second;
-    fill_l1(va, kind, entry);
+    held = l1.fill(va, silicon_.keys, entry);
   } else {
     return raise(FaultKind::tlb_refill, va, kind, fault);
   }
-  return ((permissions_[entry.flags] >> static_cast<unsigned>(kind)) & 1) != 0 || judge_hit(va, kind, entry, fault);
+  return permitted(va, kind, entry, held) || judge_hit(va, kind, entry, fault);
 }
 
 void Mmu::write_tlb(Gva gva, const TlbEntry& entry) {

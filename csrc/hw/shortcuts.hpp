@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 
@@ -15,7 +16,7 @@ namespace vmem::hw {
 enum class Side : std::uint8_t { data = 0, instruction = 1 };
 constexpr Side side_of(AccessKind kind) { return static_cast<Side>(static_cast<unsigned>(kind) >> 1); }
 
-/// A direct-mapped table of 4 KiB pages for each kind of access. Invariant: a page that is remembered is translated by
+/// A direct-mapped table of 4 KiB pages and kinds of access. Invariant: a page that is remembered is translated by
 /// the entry at its place, which permits that kind. So whoever removes an entry or changes what is permitted forgets it
 /// here. Forgetting too much is harmless: nothing is counted here.
 class Shortcuts {
@@ -33,15 +34,9 @@ class Shortcuts {
     bool touch(std::uint64_t va, AccessKind kind) { return touch_page(key_of(va, kind)); }
     /// The same for the address of a page with the kind in its low bits.
     bool touch_page(std::uint64_t key) {
-      const std::size_t at = index(key);
-      const Line& line = shortcuts_.lines_[at];
+      const Line& line = shortcuts_.line(product(key));
       if (line.key != key) return false;
-      ++now_;
-      if (line.stamp != nullptr) [[likely]] {
-        *line.stamp = now_;
-      } else {
-        shortcuts_.places_[at].touch(now_);
-      }
+      *line.stamp = ++now_;
       return true;
     }
 
@@ -55,48 +50,60 @@ class Shortcuts {
   void remember(std::uint64_t va, AccessKind kind, TlbPlace place, std::uint8_t allowed) {
     if (((allowed >> static_cast<unsigned>(kind)) & 1) == 0) return;
     const std::uint64_t key = key_of(va, kind);
-    const std::size_t at = index(key);
-    lines_[at] = {key, place.array->stamp(place.slot)};
-    places_[at] = place;
-    has_large_ |= place->size != PageSize::k4K;
+    line(product(key)) = {key, place.array->stamp(place.slot)};
+    if (place->size != PageSize::k4K) [[unlikely]]
+      note_large(index(product(key)));
   }
-  /// `va` may lack its sign extension.
+  /// Bits 63:57 of `va` do not matter.
   void forget(std::uint64_t va, Side side, PageSize size) {
-    if (size != PageSize::k4K) {
-      if (has_large_) clear();  // any number of lines may lead to the entry
-    } else if (side == Side::instruction) {
-      lines_[index(key_of(va, AccessKind::fetch))] = Line{};
+    if (size != PageSize::k4K) [[unlikely]] {
+      forget_large();
+      return;
+    }
+    const std::uint64_t page = product(va & ~kPageMask);
+    if (side == Side::instruction) {
+      line(page + 2 * kFactor).key = kNothing;
     } else {
-      lines_[index(key_of(va, AccessKind::load))] = Line{};
-      lines_[index(key_of(va, AccessKind::store))] = Line{};
+      line(page).key = kNothing;
+      line(page + kFactor).key = kNothing;
     }
   }
   void clear() {
     lines_.fill(Line{});
-    has_large_ = false;
+    leads_to_large_.fill(0);
   }
 
  private:
-  static constexpr unsigned kLineBits = 8;  ///< four times the entries of usual first levels, so that few collide
+  static constexpr unsigned kLineBits = 10;  ///< sixteen times the entries of usual first levels, so that few collide
   static constexpr std::size_t kLines = 1 << kLineBits;
   static constexpr std::uint64_t kNothing = ~std::uint64_t{0};  ///< no kind has all its bits set
+  /// Of multiplicative hashing, shifted so that a sign extension falls out of the product. Pages in a row, and pages a
+  /// power of two apart, spread evenly.
+  static constexpr std::uint64_t kFactor = 0x9e37'79b9'7f4a'7c15 << (64 - 57);
   struct Line {
     std::uint64_t key = kNothing;    ///< address of the page | AccessKind
-    std::uint64_t* stamp = nullptr;  ///< where a touch writes the time; null if it does something else
+    std::uint64_t* stamp = nullptr;  ///< where a touch writes the time
   };
 
   static std::uint64_t key_of(std::uint64_t va, AccessKind kind) {
     return (va & ~kPageMask) | static_cast<std::uint64_t>(kind);
   }
-  /// Folded, because powers of two apart is a common distance.
-  static std::size_t index(std::uint64_t key) {
-    const std::uint64_t page = key >> kPageShift;
-    return static_cast<std::size_t>(((page ^ (page >> kLineBits)) & (kLines - 1)) | ((key & 3) << kLineBits));
+  static std::uint64_t product(std::uint64_t key) { return key * kFactor; }
+  static std::size_t index(std::uint64_t product) { return static_cast<std::size_t>(product >> (64 - kLineBits)); }
+  Line& line(std::uint64_t product) { return lines_[index(product)]; }
+
+  void note_large(std::size_t at) { leads_to_large_[at / 64] |= 1ull << (at % 64); }
+  /// Any number of lines may lead to the entry that goes.
+  void forget_large() {
+    for (std::size_t word = 0; word < leads_to_large_.size(); ++word) {
+      for (std::uint64_t bits = leads_to_large_[word]; bits != 0; bits &= bits - 1)
+        lines_[word * 64 + static_cast<std::size_t>(std::countr_zero(bits))] = Line{};
+      leads_to_large_[word] = 0;
+    }
   }
 
-  std::array<Line, 4 * kLines> lines_{};  ///< those of the kind that does not exist stay empty
-  std::array<TlbPlace, 4 * kLines> places_{};
-  bool has_large_ = false;
+  std::array<Line, kLines> lines_{};
+  std::array<std::uint64_t, kLines / 64> leads_to_large_{};  ///< a bit for each line that does, or did before
 };
 
 }  // namespace vmem::hw

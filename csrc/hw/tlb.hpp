@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <cstdint>
 #include <vector>
 
@@ -21,15 +22,17 @@ class TlbLevel {
   /// that goes. Both outlive the level.
   TlbLevel(const std::vector<TlbConfig>& config, std::uint64_t& clock, Shortcuts* shortcuts = nullptr,
            Side side = Side::data);
+  TlbLevel(const TlbLevel&) = delete;
+  TlbLevel& operator=(const TlbLevel&) = delete;
 
   /// The place of the entry for `va`, touched; none on a miss. Valid until the level changes.
   TlbPlace lookup(std::uint64_t va, const ContextKeys& keys) {
     TlbPlace found;
-    visit(va, keys, [&](TlbArray& array, TlbArray::Slot slot) {
-      array.touch(slot, ++clock_);
-      found = {&array, slot};
-      return true;
-    });
+    if ((populated_ & 1) != 0) [[likely]]
+      found = probe(PageSize::k4K, va, keys);
+    if (!found && populated_ > 1) [[unlikely]]
+      found = probe_larger(va, keys);
+    if (found) found.array->touch(found.slot, ++clock_);
     return found;
   }
   /// Calls `use(entry)`, which may change what it permits, for every entry that translates `va`, touching none.
@@ -37,14 +40,26 @@ class TlbLevel {
   void for_page(std::uint64_t va, const ContextKeys& keys, Use&& use) {
     visit(va, keys, [&](TlbArray& array, TlbArray::Slot slot) {
       use(array[slot]);
-      if (shortcuts_ != nullptr) shortcuts_->forget(va, side_, PageSize::k4K);
+      if (shortcuts_ != nullptr) shortcuts_->forget(va, side_, array[slot].size);
       return false;
     });
   }
   /// Precondition: no entry of this level translates `va` under these keys. So it is whenever a fill follows a miss or
-  /// a fault.
-  /// Returns where it is held; none if the level has no array for it.
-  TlbPlace fill(std::uint64_t va, const ContextKeys& keys, const TlbEntry& entry);
+  /// a fault. Returns where it is held; none if the level has no array for it.
+  TlbPlace fill(std::uint64_t va, const ContextKeys& keys, const TlbEntry& entry) {
+    if (!entry.is_plain() || array_of_[0] == nullptr) [[unlikely]]
+      return fill_other(va, keys, entry);
+    TlbArray& array = *array_of_[0];
+    const std::uint64_t page = key_page(va, kPageShift);
+    const TlbArray::Slot slot = array.choose(page);
+    if (const std::uint64_t key = array.key(slot); key != 0 && array[slot].is_plain()) [[likely]] {
+      if (shortcuts_ != nullptr) shortcuts_->forget(key << kPageShift, side_, PageSize::k4K);
+    } else {
+      replace(array, slot, va, entry);
+    }
+    array.assign(slot, keys.own | page, entry, ++clock_);
+    return {&array, slot};
+  }
   /// Drops every entry that translates `va` under the given keys.
   void drop_page(std::uint64_t va, const ContextKeys& keys);
   /// Drops every entry of a context that `matches(key)` and of the guest's page around `va`, if that page is held in
@@ -72,14 +87,12 @@ class TlbLevel {
   }
 
  private:
-  static constexpr int kNoArray = -1;
-
   /// Offers every matching slot to `take`, by page size; stops when it returns true.
   template <class Take>
   void visit(std::uint64_t va, const ContextKeys& keys, Take&& take) {
-    for (std::size_t size = 0; size < kPageSizes; ++size) {
-      if (population_[size] == 0) continue;
-      TlbArray& array = arrays_[static_cast<std::size_t>(array_of_[size])];
+    for (unsigned sizes = populated_; sizes != 0; sizes &= sizes - 1) {
+      const auto size = static_cast<std::size_t>(std::countr_zero(sizes));
+      TlbArray& array = *array_of_[size];
       const std::uint64_t page = key_page(va, kPageShift + 9 * static_cast<int>(size));
       const std::uint64_t low = page | (static_cast<std::uint64_t>(size) << kKeySizeShift);
       const TlbArray::Slot slot = array.find(keys.own | low, page);
@@ -89,10 +102,20 @@ class TlbLevel {
       if (global != TlbArray::kMiss && take(array, global)) return;
     }
   }
-  void forget(const TlbArray& array, TlbArray::Slot slot);
-  void erase(TlbArray& array, TlbArray::Slot slot) {
-    forget(array, slot);
-    array.erase(slot);
+  TlbPlace probe(PageSize size, std::uint64_t va, const ContextKeys& keys) {
+    TlbArray& array = *array_of_[static_cast<std::size_t>(size)];
+    const std::uint64_t page = key_page(va, page_shift(size));
+    const std::uint64_t low = page | (static_cast<std::uint64_t>(size) << kKeySizeShift);
+    TlbArray::Slot slot = array.find(keys.own | low, page);
+    if (slot == TlbArray::kMiss && globals_ != 0) [[unlikely]]
+      slot = array.find(keys.global | low, page);
+    return slot == TlbArray::kMiss ? TlbPlace{} : TlbPlace{&array, slot};
+  }
+  /// A function of its own, so that the search for a 4 KiB page, which is most, goes straight on.
+  TlbPlace probe_larger(std::uint64_t va, const ContextKeys& keys);
+  void erase(TlbArray& array, TlbArray::Slot slot);
+  void forget_shortcuts(std::uint64_t key, PageSize size) {
+    if (shortcuts_ != nullptr) shortcuts_->forget(key_address(key), side_, size);
   }
 
   static constexpr std::size_t kPartsLines = 64;
@@ -101,9 +124,17 @@ class TlbLevel {
            kPartsLines;
   }
 
+  /// Any entry; larger than any page that the level has an array for, it becomes the largest smaller one around `va`.
+  TlbPlace fill_other(std::uint64_t va, const ContextKeys& keys, const TlbEntry& entry);
+  /// Bookkeeping before `entry` takes that slot from what stands there, if anything does.
+  void replace(const TlbArray& array, TlbArray::Slot slot, std::uint64_t va, const TlbEntry& entry);
+  void count_in(std::uint64_t va, const TlbEntry& entry);
+  void count_out(std::uint64_t va, const TlbEntry& entry);
+
   std::vector<TlbArray> arrays_;
-  std::array<int, kPageSizes> array_of_{kNoArray, kNoArray, kNoArray};
-  std::array<std::uint32_t, kPageSizes> population_{};  ///< valid entries by page size: an empty size is not probed
+  std::array<TlbArray*, kPageSizes> array_of_{};  ///< null: no array for that page size
+  std::array<std::uint32_t, kPageSizes> population_{};  ///< valid entries by page size
+  unsigned populated_ = 0;  ///< a bit for each page size that has any: the others are not probed
   std::uint32_t globals_ = 0;
   /// Entries that are parts of a guest's page, by a few bits of its number: dropping a page that is not here is quick.
   std::array<std::uint32_t, kPartsLines> parts_{};

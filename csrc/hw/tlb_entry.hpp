@@ -17,6 +17,8 @@ struct TlbEntry {
   bool global = false;
 
   bool is_part() const { return guest_size != size; }
+  /// As most are: a level has nothing to count about it but that it is there.
+  bool is_plain() const { return size == PageSize::k4K && guest_size == PageSize::k4K && !global; }
   std::uint64_t physical(std::uint64_t va) const { return base | (va & (page_bytes(size) - 1)); }
 };
 
@@ -30,7 +32,6 @@ struct TlbPlace {
   explicit operator bool() const { return array != nullptr; }
   const TlbEntry& operator*() const { return (*array)[slot]; }
   const TlbEntry* operator->() const { return &(*array)[slot]; }
-  void touch(std::uint64_t now) const { array->touch(slot, now); }
 };
 
 }  // namespace vmem::hw

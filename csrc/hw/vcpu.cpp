@@ -97,18 +97,19 @@ BatchResult Vcpu::access_batch(const std::uint64_t* addresses, const std::uint8_
 
 BatchResult Vcpu::access_run(Gva gva, AccessKind kind, std::uint64_t loads, std::uint64_t stores) {
   BatchResult result;
-  const AccessKind other = kind == AccessKind::store ? AccessKind::load : AccessKind::store;
   while (loads + stores > 0) {
-    if ((kind == AccessKind::store ? stores : loads) == 0) kind = other;
-    std::uint64_t& left = kind == AccessKind::store ? stores : loads;
+    if ((kind == AccessKind::store ? stores : loads) == 0)
+      kind = kind == AccessKind::store ? AccessKind::load : AccessKind::store;
     if (mmu_.stretch().touch(gva.value, kind)) {
-      mmu_.count_hits(kind == AccessKind::load ? left : 0, kind == AccessKind::store ? left : 0,
-                      kind == AccessKind::fetch ? left : 0);
-      result.done += left;
-      left = 0;
+      // What may be stored to may be loaded from.
+      const std::uint64_t hits = kind == AccessKind::store ? stores : 0;
+      mmu_.count_hits(kind == AccessKind::fetch ? 0 : loads, hits, kind == AccessKind::fetch ? loads : 0);
+      result.done += loads + hits;
+      loads = 0;
+      stores -= hits;
       continue;
     }
-    --left;
+    --(kind == AccessKind::store ? stores : loads);
     ++result.done;
     TlbEntry entry;
     Fault fault;

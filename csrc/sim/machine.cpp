@@ -36,24 +36,25 @@ bool refused(const Guest& guest) {
 /// otherwise holds no stores. A function of its own, not inlined: the loop needs all registers.
 [[gnu::noinline]] std::size_t make_hits(hw::Mmu& mmu, std::span<const Run> runs, std::uint64_t& done) {
   std::uint64_t loads = 0, stores = 0, twice_fetches = 0;  // `loads` with fetches
-  std::size_t hits = 0;
+  const Run* run = runs.data();
   {
     hw::Shortcuts::Stretch stretch = mmu.stretch();
-    for (; hits < runs.size(); ++hits) {
-      const Run run = runs[hits];
-      read_ahead(&runs[hits]);
-      if (!has_right_counts(run) || !stretch.touch_page(run.page)) break;
-      loads += run.loads;
-      stores += run.stores;
-      twice_fetches += run.loads * (run.page & 2);  // no branch on the kind
+    for (const Run* const end = run + runs.size(); run != end; ++run) {
+      const auto [page, some_loads, some_stores] = *run;
+      read_ahead(run);
+      // has_right_counts, told by the lowest bit; a kind that does not exist is known to no shortcut.
+      if (((page & 1) != 0) != (some_stores != 0) || (some_loads | some_stores) == 0 || !stretch.touch_page(page)) break;
+      loads += some_loads;
+      stores += some_stores;
+      twice_fetches += some_loads * (page & 2);  // no branch on the kind
     }
   }
   const std::uint64_t fetches = twice_fetches / 2;
   mmu.count_hits(loads - fetches, stores, fetches);
   done += loads + stores;
-  return hits;
+  return static_cast<std::size_t>(run - runs.data());
 }
-static_assert(static_cast<unsigned>(AccessKind::fetch) == 2);
+static_assert(static_cast<unsigned>(AccessKind::store) == 1 && static_cast<unsigned>(AccessKind::fetch) == 2);
 
 }  // namespace
 
