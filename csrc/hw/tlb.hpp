@@ -132,7 +132,7 @@ class TlbLevel {
   void count_out(std::uint64_t va, const TlbEntry& entry);
 
   std::vector<TlbArray> arrays_;
-  std::array<TlbArray*, kPageSizes> array_of_{};  ///< null: no array for that page size
+  std::array<TlbArray*, kPageSizes> array_of_{};        ///< null: no array for that page size
   std::array<std::uint32_t, kPageSizes> population_{};  ///< valid entries by page size
   unsigned populated_ = 0;  ///< a bit for each page size that has any: the others are not probed
   std::uint32_t globals_ = 0;

@@ -43,7 +43,8 @@ bool refused(const Guest& guest) {
       const auto [page, some_loads, some_stores] = *run;
       read_ahead(run);
       // has_right_counts, told by the lowest bit; a kind that does not exist is known to no shortcut.
-      if (((page & 1) != 0) != (some_stores != 0) || (some_loads | some_stores) == 0 || !stretch.touch_page(page)) break;
+      if (((page & 1) != 0) != (some_stores != 0) || (some_loads | some_stores) == 0 || !stretch.touch_page(page))
+        break;
       loads += some_loads;
       stores += some_stores;
       twice_fetches += some_loads * (page & 2);  // no branch on the kind
