@@ -66,4 +66,4 @@ def _announce(sockets: Sockets, names: list[str], rate: float) -> None:
     for name in names[:_NAMED]:
         click.echo(f"  {sockets.path(name)}")
     if len(names) > _NAMED:
-        click.echo(f"  … and {len(names) - _NAMED} more")
+        click.echo(f"  ... and {len(names) - _NAMED} more")

@@ -79,3 +79,39 @@ def test_bad_balloons() -> None:
     with pytest.raises(vmem.ConfigError):
         vm.balloon.polling_interval = -1
     assert hv.create_vm("b", memory="8MiB").balloon is None
+
+
+def test_changes_of_actual_are_kept_for_those_who_watch() -> None:
+    hv = vmem.Hypervisor(memory="64MiB")
+    vm = hv.create_vm("a", memory="32MiB", balloon=True)
+    assert vm.balloon is not None
+    vm.balloon.target = "30MiB"
+    hv.advance("100ms")
+    assert vm.balloon.changes() == []
+    vm.balloon.watch()
+    vm.balloon.target = "24MiB"
+    began = hv.now
+    hv.advance("100ms")
+    times, actual = zip(*vm.balloon.changes(), strict=True)
+    assert actual == tuple(mib << 20 for mib in range(29, 23, -1))
+    assert began <= times[0] and list(times) == sorted(times) and times[-1] <= hv.now
+    assert vm.balloon.changes() == []
+    vm.balloon.target = "25MiB"
+    hv.advance("100ms")
+    assert [change for _, change in vm.balloon.changes()] == [25 << 20]
+
+
+def test_of_too_many_changes_the_last_one_is_kept() -> None:
+    hv = vmem.Hypervisor(memory="64MiB")
+    vm = hv.create_vm("a", memory="32MiB", balloon=True)
+    assert vm.balloon is not None
+    vm.balloon.watch()
+    for _ in range(2100):
+        for size in ("31MiB", "32MiB"):
+            vm.balloon.target = size
+            hv.advance("1ms")
+    vm.balloon.target = "16MiB"
+    hv.advance("1s")
+    changes = vm.balloon.changes()
+    assert len(changes) == 4096
+    assert [size >> 20 for _, size in changes[:2]] == [31, 32] and changes[-1][1] == 16 << 20

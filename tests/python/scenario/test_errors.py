@@ -115,6 +115,7 @@ VALUES = [
     ("vm", "vcpus", "256", "vm[0].vcpus: 256; accepted is a number of vCPUs from 1 to 255"),
     ("vm", "vcpus", '"two"', "vm[0].vcpus: 'two'; accepted is a number of vCPUs from 1 to 255"),
     ("vm", "cpu", '"z80"', "vm[0].cpu: 'z80'; accepted is one of skylake-sp"),
+    ("vm", "balloon", "1", "vm[0].balloon: 1; accepted is true or false"),
     (
         "process",
         "trace",
@@ -247,6 +248,12 @@ def test_names_are_taken_once() -> None:
     assert _message(_two({}, {"name": '"a"'})) == expected
     copies = _two({"count": "3"}, {"name": '"a-2"'})
     assert _message(copies) == "my.toml: vm[1].name: 'a-2' gives a second VM 'a-2'; accepted is a new name"
+
+
+def test_native_machines_have_no_balloon() -> None:
+    text = _two({"mmu": '"native"', "balloon": "true"}, {})
+    assert _message(text).startswith("my.toml: vm[0].balloon: true; accepted with a hypervisor")
+    Scenario.parse(text.replace("true", "false"))
 
 
 def test_native_machines_must_fit() -> None:
