@@ -91,6 +91,11 @@ void Kernel::check() {
   cache_.check(vcpu);
   for (const auto& [gfn, count] : census.references) check_page(vcpu, mappings_, gfn, count);
   check_swap(vcpu, swap_, frames_, census);
+  std::uint64_t huge = 0;
+  for (const auto& [gfn, count] : census.references) huge += huge_pages(get<&Page::order>(vcpu, page_entry(Gfn{gfn})));
+  if (huge != vmstat_.nr_anon_transparent_hugepages)
+    throw InvariantError("guest: " + std::to_string(vmstat_.nr_anon_transparent_hugepages) +
+                         " huge pages are counted, " + std::to_string(huge) + " are mapped");
 }
 
 }  // namespace vmem::guest

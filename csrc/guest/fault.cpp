@@ -55,6 +55,7 @@ hw::TrapResult Kernel::fault_anonymous(hw::Vcpu& vcpu, Process& process, const V
     if (!process.table.map_from(vcpu, slot, Gva{start}, page_size,
                                 leaf_entry(*gfn, vma.protection, fault.access == AccessKind::store))) {
       pages_.free(vcpu, *gfn, 9 * size);
+      vmstat_.nr_anon_transparent_hugepages -= huge_pages(9 * size);
       break;
     }
     process.resident += page_frames(page_size);
@@ -149,7 +150,10 @@ std::optional<Gfn> Kernel::allocate_page(hw::Vcpu& vcpu, PageSize size) {
   const auto gfn = order == 0           ? pages_.allocate(vcpu, 0, PageUse::anonymous)
                    : order <= kMaxOrder ? pages_.allocate(vcpu, order, PageUse::anonymous, Need::modest)
                                         : pages_.allocate_gigantic(vcpu, order, PageUse::anonymous);
-  if (gfn) vmstat_.pgalloc += 1ull << order;
+  if (gfn) {
+    vmstat_.pgalloc += 1ull << order;
+    vmstat_.nr_anon_transparent_hugepages += huge_pages(order);
+  }
   if (size == PageSize::k2M) ++(gfn ? vmstat_.thp_fault_alloc : vmstat_.thp_fault_fallback);
   return gfn;
 }
@@ -167,6 +171,7 @@ void Kernel::release(hw::Vcpu& vcpu, const Mappings::Gone& block) {
   if ((page.flags & page_flag::kSwapCache) != 0) swap_.remove(vcpu, block.gfn);
   pages_.free(vcpu, block.gfn, block.order);
   vmstat_.pgfree += 1ull << block.order;
+  vmstat_.nr_anon_transparent_hugepages -= huge_pages(block.order);
 }
 
 hw::TrapResult Kernel::out_of_memory(hw::Vcpu& vcpu, Process& process) {

@@ -98,6 +98,7 @@ MemInfo Kernel::meminfo() {
   info.SwapFree = swap_.map().free_slots(vcpu);
   info.Writeback = swap_.in_flight() + cache_.in_flight();
   info.AnonPages = info.ActiveAnon + info.InactiveAnon;
+  info.AnonHugePages = vmstat_.nr_anon_transparent_hugepages << 9;
   for (const auto& process : processes_.all()) info.PageTables += process->table.table_frames();
   info.MemAvailable = available_memory({.free = info.MemFree,
                                         .page_cache = info.ActiveFile + info.InactiveFile,

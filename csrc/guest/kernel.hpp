@@ -78,6 +78,8 @@ class Kernel final : public hw::TrapHandler {
   bool write_file(hw::Vcpu& vcpu, FileNumber file, std::uint64_t offset, std::span<const std::byte> bytes);
   /// False: the disk has not taken everything.
   bool fsync(hw::Vcpu& vcpu, FileNumber file) { return cache_.sync(vcpu, files_.at(file)); }
+  void set_swap_detects_zeros(bool detects) { swap_.set_detects_zeros(detects); }
+  bool swap_detects_zeros() const { return swap_.detects_zeros(); }
   void drop_caches(hw::Vcpu& vcpu) { cache_.drop_clean(vcpu); }
 
   /// Makes `process` the one that `vcpu` runs.

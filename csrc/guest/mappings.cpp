@@ -61,6 +61,7 @@ bool Mappings::split(hw::Vcpu& vcpu, Process& process, Gva page, const PageTable
     if (listed || entry.order > kMaxOrder)
       for (std::uint64_t i = 0; i < 1ull << entry.order; ++i) Lru::add(vcpu, gfn + i);
     ++vmstat_.thp_split_page;
+    vmstat_.nr_anon_transparent_hugepages -= huge_pages(entry.order);
   }
   cpus_.shoot_down(vcpu, process, page.value, page.value + kPageSize);
   return true;

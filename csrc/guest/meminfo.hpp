@@ -24,7 +24,6 @@ struct MemInfo {
   std::uint64_t Dirty = 0;
   std::uint64_t Writeback = 0;
   std::uint64_t AnonPages = 0;
-  std::uint64_t Mapped = 0;
   std::uint64_t PageTables = 0;
   std::uint64_t AnonHugePages = 0;
 };

@@ -72,7 +72,7 @@ void Swap::evict(hw::Vcpu& vcpu, Gfn gfn, std::uint32_t age) {
 bool Swap::write(hw::Vcpu& vcpu, Gfn gfn) {
   const auto slot = get<&Page::slot>(vcpu, page_entry(gfn));
   drop_flags(vcpu, gfn, page_flag::kDirty);
-  if (vcpu.is_zero_page(gfn.address())) {
+  if (detects_zeros_ && vcpu.is_zero_page(gfn.address())) {
     map_.set_flags(vcpu, slot, SwapSlot::kZeros);
     ++vmstat_.swpout_zero;
     return true;

@@ -38,7 +38,10 @@ class Swap final : public PageStore {
   bool add(hw::Vcpu& vcpu, Gfn gfn);
   /// Takes it out of the swap cache; the slot is free if no entry names it.
   void remove(hw::Vcpu& vcpu, Gfn gfn);
-  /// A page of zeros takes no write; `written` hears of every other.
+  /// Whether pages of zeros are looked for, as in Linux from 6.12 on.
+  void set_detects_zeros(bool detects) { detects_zeros_ = detects; }
+  bool detects_zeros() const { return detects_zeros_; }
+  /// A page of zeros that is found takes no write; `written` hears of every other.
   bool write(hw::Vcpu& vcpu, Gfn gfn) override;
   void start_writes(hw::Vcpu& vcpu) override;
   bool wait_for_write(hw::Vcpu& vcpu) override;
@@ -65,6 +68,7 @@ class Swap final : public PageStore {
   std::vector<Gfn> gathered_;  ///< to be written: their slots follow each other
   SlotNumber first_gathered_ = 0;
   std::uint64_t cached_ = 0, in_flight_ = 0;
+  bool detects_zeros_ = true;
 };
 
 }  // namespace vmem::guest

@@ -5,7 +5,7 @@
 
 namespace vmem::guest {
 
-/// Linux's names and meanings; events since boot.
+/// Linux's names and meanings; events since boot, but for nr_anon_transparent_hugepages, which is what is there now.
 struct VmStat {
   std::uint64_t pgfault = 0;
   std::uint64_t pgmajfault = 0;
@@ -39,11 +39,15 @@ struct VmStat {
   std::uint64_t thp_fault_fallback = 0;
   std::uint64_t thp_split_page = 0;
   std::uint64_t thp_split_pmd = 0;
+  std::uint64_t nr_anon_transparent_hugepages = 0;  ///< of 2 MiB; one of 1 GiB is 512
   std::uint64_t oom_kill = 0;
   std::uint64_t nr_tlb_local_flush_one = 0;
   std::uint64_t nr_tlb_local_flush_all = 0;
   std::uint64_t nr_tlb_remote_flush = 0;
 };
+
+/// Pages of 2 MiB in a block of so many frames, 2^order.
+constexpr std::uint64_t huge_pages(int order) { return order < 9 ? 0 : 1ull << (order - 9); }
 
 /// Calls `use` with the name and value of each, in this order.
 template <class Use>
@@ -80,12 +84,13 @@ void each_counter(const VmStat& stat, Use&& use) {
   use("thp_fault_fallback", stat.thp_fault_fallback);
   use("thp_split_page", stat.thp_split_page);
   use("thp_split_pmd", stat.thp_split_pmd);
+  use("nr_anon_transparent_hugepages", stat.nr_anon_transparent_hugepages);
   use("oom_kill", stat.oom_kill);
   use("nr_tlb_local_flush_one", stat.nr_tlb_local_flush_one);
   use("nr_tlb_local_flush_all", stat.nr_tlb_local_flush_all);
   use("nr_tlb_remote_flush", stat.nr_tlb_remote_flush);
   // Another counter needs another line above.
-  static_assert(sizeof(VmStat) == 36 * sizeof(std::uint64_t));
+  static_assert(sizeof(VmStat) == 37 * sizeof(std::uint64_t));
 }
 
 }  // namespace vmem::guest

@@ -36,7 +36,6 @@ py::dict meminfo(PyMachine& self, std::uint16_t vm) {
   put("Dirty", info.Dirty);
   put("Writeback", info.Writeback);
   put("AnonPages", info.AnonPages);
-  put("Mapped", info.Mapped);
   put("PageTables", info.PageTables);
   put("AnonHugePages", info.AnonHugePages);
   return dict;

@@ -147,9 +147,11 @@ std::uint64_t start(PyMachine& self, const Start& where, sim::ProgramFactory fac
 
 std::uint64_t start_stream(PyMachine& self, const Start& where, const PyOffsets& offsets,
                            std::optional<std::uint64_t> stores, std::uint64_t seed, std::uint64_t references,
-                           Nanoseconds compute, int page, const std::string& name) {
-  const sim::StreamConfig config{references_of(offsets, stores, seed), references, compute, static_cast<PageSize>(page),
-                                 name};
+                           Nanoseconds compute, int page, const std::string& name,
+                           std::optional<std::uint32_t> file) {
+  sim::StreamConfig config{references_of(offsets, stores, seed), references, compute, static_cast<PageSize>(page), name,
+                           std::nullopt};
+  if (file) config.file = guest::FileRange{*file, 0, true};
   return start(self, where, [config] { return std::make_unique<sim::StreamProgram>(config); });
 }
 
@@ -230,10 +232,13 @@ void bind_programs(py::module_& m, py::classh<PyMachine>& machine) {
   bind_offsets(m);
   py::classh<Start>(m, "Start")
       .def(py::init<std::uint16_t, std::size_t, int, std::uint64_t, std::uint64_t>(), py::kw_only(), py::arg("vm"),
-           py::arg("vcpu"), py::arg("process"), py::arg("runs"), py::arg("limit"));
+           py::arg("vcpu"), py::arg("process"), py::arg("runs"), py::arg("limit"))
+      .def_readonly("vm", &Start::vm)
+      .def_readonly("process", &Start::process);
   machine
       .def("start_stream", &start_stream, py::arg("where"), py::kw_only(), py::arg("offsets"), py::arg("stores"),
-           py::arg("seed"), py::arg("references"), py::arg("compute"), py::arg("page"), py::arg("name"))
+           py::arg("seed"), py::arg("references"), py::arg("compute"), py::arg("page"), py::arg("name"),
+           py::arg("file") = py::none())
       .def("start_churn", &start_churn, py::arg("where"), py::kw_only(), py::arg("offsets"), py::arg("stores"),
            py::arg("seed"), py::arg("children"), py::arg("each"), py::arg("compute"), py::arg("page"))
       .def("start_demand", &start_demand, py::arg("where"), py::kw_only(), py::arg("curve"), py::arg("stores"),

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "vmm/balloon/balloon_device.hpp"
+#include "vmm/balloon/balloon_reclaim.hpp"
 #include "vmm/block_device.hpp"
 #include "vmm/vm.hpp"
 
@@ -37,6 +38,7 @@ void attach_devices(Vm& vm) {
   if (vm.config().balloon.present) {
     auto device = std::make_unique<balloon::BalloonDevice>(vm, vm.devices().next_window(), vm.config().balloon);
     vm.set_balloon(*device);
+    vm.set_reclaim_source(std::make_unique<balloon::BalloonReclaim>(vm, *device));
     vm.devices().attach(std::move(device));
   }
 }

@@ -123,6 +123,8 @@ BlockDevice::Served BlockDevice::write_sectors(GuestMemory& memory, std::uint64_
   const std::uint64_t count = out.left();
   if (!holds(sector, count)) return {block::Status::io_error, 0, 0};
   const std::uint64_t start = sector << block::kSectorShift;
+  HostStat& host = vm().host().stat;
+  const std::uint64_t read_back = host.swapped_in;
   std::array<std::byte, kPageSize> piece{};
   out.each(count, [&](Gpa at, std::uint64_t from, std::uint64_t part) {
     for (std::uint64_t done = 0; done < part;) {
@@ -136,6 +138,7 @@ BlockDevice::Served BlockDevice::write_sectors(GuestMemory& memory, std::uint64_
     }
     return true;
   });
+  host.double_paging += host.swapped_in - read_back;
   stat_.written_bytes += count;
   return {block::Status::ok, 0, count};
 }

@@ -8,6 +8,7 @@
 #include "vmm/dispatch.hpp"
 #include "vmm/guest_walk.hpp"
 #include "vmm/reclaim/reclaim.hpp"
+#include "vmm/reclaim/reclaim_source.hpp"
 #include "vmm/shadow/shadow_mmu.hpp"
 #include "vmm/software_tlb/software_tlb.hpp"
 #include "vmm/unmap.hpp"
@@ -69,6 +70,8 @@ Vm::~Vm() {
     release_all(*this);
   }
 }
+
+void Vm::set_reclaim_source(std::unique_ptr<ReclaimSource> source) { reclaim_source_ = std::move(source); }
 
 void Vm::create_vcpus() {
   for (int index = 0; index < config_.vcpus; ++index) {

@@ -75,9 +75,9 @@ class Vm final : public hw::ExitHandler {
   /// What the host never reclaims from it, and what it may hold at most.
   std::uint64_t reserved_frames() const { return config_.reservation >> kPageShift; }
   std::uint64_t limit_frames() const { return config_.limit != 0 ? config_.limit >> kPageShift : kNoLimit; }
-  /// What makes the guest give memory back by itself, if it has such a thing; it must outlive its registration.
-  ReclaimSource* reclaim_source() const { return reclaim_source_; }
-  void set_reclaim_source(ReclaimSource* source) { reclaim_source_ = source; }
+  /// What makes the guest give memory back by itself; nullptr: it has no such thing.
+  ReclaimSource* reclaim_source() const { return reclaim_source_.get(); }
+  void set_reclaim_source(std::unique_ptr<ReclaimSource> source);
   /// Its kernel runs: from now on it is not given up for the lack of memory before others are.
   bool is_booted() const { return is_booted_; }
   void set_booted() { is_booted_ = true; }
@@ -139,7 +139,7 @@ class Vm final : public hw::ExitHandler {
   std::unique_ptr<SoftwareTlb> software_tlb_;
   std::uint64_t resident_ = 0;
   std::uint64_t swapped_ = 0;
-  ReclaimSource* reclaim_source_ = nullptr;
+  std::unique_ptr<ReclaimSource> reclaim_source_;
   bool is_booted_ = false;
   bool is_killed_ = false;
 };

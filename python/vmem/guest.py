@@ -306,6 +306,19 @@ class Guest:
         """All of them, oldest first."""
         return files.every(self._core, self._vm)
 
+    @property
+    def swap_detects_zeros(self) -> bool:
+        """Whether its kernel looks for pages of zeros, which it does not write to its swap, as Linux 6.12.
+
+        True unless you set it. Stores of `Process.access` and of programs have no bytes, so that every page
+        of theirs reads as zeros: set it to False where swapping them should cost what data costs.
+        """
+        return self._core.swap_detects_zeros(self._vm)
+
+    @swap_detects_zeros.setter
+    def swap_detects_zeros(self, detects: bool) -> None:
+        self._core.set_swap_detects_zeros(self._vm, checks.flag(detects, "swap_detects_zeros"))
+
     def drop_caches(self) -> None:
         """Gives up every clean page of files that no process maps."""
         self._core.drop_caches(self._vm)
@@ -314,8 +327,8 @@ class Guest:
         """/proc/meminfo: Linux's names and meanings, in bytes.
 
         `MemTotal MemFree MemAvailable Buffers Cached SwapCached Active Inactive Active(anon) Inactive(anon)
-        Active(file) Inactive(file) SwapTotal SwapFree Dirty Writeback AnonPages Mapped PageTables
-        AnonHugePages`. As in Linux, MemFree leaves out what lies in per-CPU lists (`zoneinfo`).
+        Active(file) Inactive(file) SwapTotal SwapFree Dirty Writeback AnonPages PageTables AnonHugePages`.
+        As in Linux, MemFree leaves out what lies in per-CPU lists (`zoneinfo`).
         """
         return self._core.guest_meminfo(self._vm)
 

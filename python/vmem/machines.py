@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from vmem import measures
 from vmem.hypervisor import Hypervisor, Vm
-from vmem.rows import VmMeter, guest_memory
+from vmem.rows import VmMeter, balloon_bytes, guest_memory
 from vmem.scenario import Process, Scenario
 from vmem.scenario import Vm as VmSpec
 
@@ -64,6 +64,9 @@ class Machine:
             "resident_bytes": self.vm.resident,
             "swapped_bytes": self.vm.swapped,
             "guest_used_bytes": guest_memory(self.vm)[0],
+            "balloon_bytes": balloon_bytes(self.vm),
+            "vmstat": self.vm.guest.vmstat(),
+            "pressure": self.vm.guest.pressure(),
             "rates": measures.rates(counters),
             "cycles_by_cause": measures.cycles_by_cause(counters, costs),
             "counters": counters,
@@ -113,7 +116,7 @@ def create_host(scenario: Scenario) -> Hypervisor:
 
 def create_vm(host: Hypervisor, spec: VmSpec, name: str) -> Vm:
     """One VM of a [[vm]] table."""
-    return host.create_vm(
+    vm = host.create_vm(
         name,
         memory=spec.memory,
         vcpus=spec.vcpus,
@@ -123,7 +126,15 @@ def create_vm(host: Hypervisor, spec: VmSpec, name: str) -> Vm:
         sync=spec.sync or "trace",
         software_tlb=spec.software_tlb or 0,
         balloon=spec.balloon,
+        disk=spec.disk,
+        swap=spec.swap,
+        reservation=spec.reservation,
+        limit=spec.limit,
+        shares=spec.shares,
     )
+    # Stores of programs have no bytes: to a kernel that looks, each of their pages is one of zeros.
+    vm.guest.swap_detects_zeros = False
+    return vm
 
 
 def host_summary(scenario: Scenario, host: Hypervisor) -> dict[str, Any]:
@@ -140,4 +151,7 @@ def host_summary(scenario: Scenario, host: Hypervisor) -> dict[str, Any]:
         "committed_bytes": memory["committed"],
         "swap_bytes": memory["swap_total"],
         "swap_used_bytes": memory["swap_used"],
+        "process_bytes": memory["processes"],
+        "state": host.state,
+        "stat": host.stat(),
     }

@@ -34,6 +34,12 @@ class Row(msgspec.Struct, frozen=True, array_like=True):
     guest_used_bytes: int
     guest_free_bytes: int
     swapped_bytes: int
+    balloon_bytes: int
+    balloon_target_bytes: int
+    guest_swapped_bytes: int
+    guest_cached_bytes: int
+    stall_some_ns: int
+    stall_full_ns: int
 
 
 class HostRow(msgspec.Struct, frozen=True, array_like=True):
@@ -45,6 +51,10 @@ class HostRow(msgspec.Struct, frozen=True, array_like=True):
     table_bytes: int
     guest_bytes: int
     swap_used_bytes: int
+    process_bytes: int
+    swapped_in_pages: int
+    swapped_out_pages: int
+    double_paging_pages: int
 
 
 TIMELINE = Row.__struct_fields__
@@ -64,6 +74,25 @@ def guest_memory(vm: Vm) -> tuple[int, int]:
     return vm.guest.meminfo()["MemTotal"] - free, free
 
 
+def balloon_bytes(vm: Vm) -> int:
+    """What its balloon holds; 0 if it has none."""
+    return 0 if vm.balloon is None else vm.memory - vm.balloon.actual
+
+
+def _guest_report(vm: Vm) -> tuple[int, int]:
+    """Bytes in the guest's swap and in its page cache. Zeros for a killed VM."""
+    if vm.is_killed:
+        return 0, 0
+    info = vm.guest.meminfo()
+    return info["SwapTotal"] - info["SwapFree"], info["Cached"]
+
+
+def _stalled(vm: Vm) -> tuple[int, int]:
+    """Nanoseconds since boot in which some, and all, of its tasks that could run waited for memory."""
+    pressure = vm.guest.pressure()
+    return round(pressure["some"]["total"] * 1000), round(pressure["full"]["total"] * 1000)
+
+
 class VmMeter:
     """One VM, and what its counters and its time were a step ago."""
 
@@ -71,6 +100,7 @@ class VmMeter:
         self._vm, self._references = vm, references
         self._counters = dict.fromkeys(vm.counters(), 0)
         self._time = vm.time()
+        self._stalled = 0, 0
         self._made = 0
 
     def row(self, step: int, now: int) -> Row:
@@ -81,6 +111,10 @@ class VmMeter:
         references = made - self._made
         self._counters, self._time, self._made = counters, time, made
         used, free = guest_memory(self._vm)
+        in_swap, cached = _guest_report(self._vm)
+        some, full = self._stalled
+        self._stalled = _stalled(self._vm)
+        balloon = self._vm.balloon
         return Row(
             step=step,
             time_ns=now,
@@ -103,12 +137,18 @@ class VmMeter:
             guest_used_bytes=used,
             guest_free_bytes=free,
             swapped_bytes=self._vm.swapped,
+            balloon_bytes=balloon_bytes(self._vm),
+            balloon_target_bytes=self._vm.memory if balloon is None else balloon.target,
+            guest_swapped_bytes=in_swap,
+            guest_cached_bytes=cached,
+            stall_some_ns=self._stalled[0] - some,
+            stall_full_ns=self._stalled[1] - full,
         )
 
 
 def host_row(host: Hypervisor, step: int) -> HostRow:
     """Who holds the host's memory now."""
-    info = host.meminfo()
+    info, stat = host.meminfo(), host.stat()
     return HostRow(
         step=step,
         time_ns=host.now,
@@ -116,4 +156,8 @@ def host_row(host: Hypervisor, step: int) -> HostRow:
         table_bytes=info["tables"],
         guest_bytes=sum(vm.resident for vm in host),
         swap_used_bytes=info["swap_used"],
+        process_bytes=info["processes"],
+        swapped_in_pages=stat["swapped_in"],
+        swapped_out_pages=stat["swapped_out"],
+        double_paging_pages=stat["double_paging"],
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 from vmem import __version__
 from vmem.durations import format_duration
+from vmem.host_programs import HostPrograms
 from vmem.hypervisor import Hypervisor, Vm
 from vmem.machines import Machine, create_host, create_vm, host_summary
 from vmem.programs import Program
@@ -75,6 +76,7 @@ class TimedRunner:
         self.scenario = scenario
         self.duration = scenario.run.duration
         self.hypervisor = create_host(scenario)
+        self._host_programs = HostPrograms(scenario, self.hypervisor)
         self._machines = [
             boot(scenario, self.hypervisor, spec, name, copy)
             for spec in scenario.vms
@@ -98,16 +100,28 @@ class TimedRunner:
         while step < steps and not self._all_ended():
             step += 1
             until = began + self.duration * step // steps
-            passed = host.now - began
-            report = _report(progress, passed, total)
-            host.run(max(0, until - host.now), progress=report)
-            report(host.now - began - passed)
+            self._run_until(until, began, progress, total)
             timeline += self._rows(step)
             host_rows.append(host_row(host, step))
         slowdowns = self._slowdowns(host.now - began, _report(progress, self.duration, total))
         warnings = [text for machine in self._machines for text in machine.warnings()]
+        warnings += self._host_programs.warnings()
         summary = self._summary(step, host.now - began, slowdowns)
         return Result(self.scenario, summary, timeline, warnings, host_rows)
+
+    def _run_until(self, until: int, began: int, progress: Progress | None, total: int) -> None:
+        """With what host processes do on the way."""
+        host = self.hypervisor
+        while True:
+            passed = host.now - began
+            self._host_programs.act(passed)
+            due = self._host_programs.next_due()
+            stop = until if due is None else min(until, began + due)
+            report = _report(progress, passed, total)
+            host.run(max(0, stop - host.now), progress=report)
+            report(host.now - began - passed)
+            if stop == until or host.now >= until or self._all_ended():
+                return
 
     def _all_ended(self) -> bool:
         return all(job.ended != "running" for machine in self._machines for job in machine.jobs)
@@ -146,6 +160,7 @@ class TimedRunner:
             "elapsed_ns": elapsed,
             "host": host_summary(self.scenario, self.hypervisor),
             "costs": costs,
+            "host_processes": self._host_programs.summary(),
             "vms": [
                 {**machine.summary(costs), "slowdown": slowdowns[machine.vm.name]}
                 for machine in self._machines

@@ -10,6 +10,7 @@ Turn StreamProgram::next(Session& session) {
     request.length = config_.references.offsets->size();
     request.largest = config_.page;
     request.name = config_.name;
+    request.file = config_.file;
     base_ = session.kernel.mmap(session.vcpu, *session.process, request).start;
   }
   const std::size_t count = std::min<std::uint64_t>(Batch::kMost, config_.count - made_);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "sim/programs/batch.hpp"
@@ -15,6 +16,7 @@ struct StreamConfig {
   Nanoseconds compute = 0;
   PageSize page = PageSize::k4K;  ///< the largest of its mapping
   std::string name;               ///< the mapping's
+  std::optional<guest::FileRange> file;  ///< what it maps; nothing: anonymous memory
 };
 
 class StreamProgram final : public Program {

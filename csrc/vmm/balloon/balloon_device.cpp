@@ -55,7 +55,18 @@ BalloonDevice::BalloonDevice(Vm& vm, std::uint32_t window, const BalloonConfig& 
 std::uint64_t BalloonDevice::ram() const { return held_.size() << kPageShift; }
 
 void BalloonDevice::set_target(std::uint64_t bytes) {
-  num_pages_ = static_cast<std::uint32_t>((ram() - std::min(bytes, ram())) >> kPageShift);
+  wanted_ = (ram() - std::min(bytes, ram())) >> kPageShift;
+  retarget();
+}
+
+void BalloonDevice::set_pressure(std::uint64_t pages) {
+  if (pages == pressure_) return;
+  pressure_ = std::min(pages, held_.size());
+  if (std::max(wanted_, pressure_) != num_pages_) retarget();
+}
+
+void BalloonDevice::retarget() {
+  num_pages_ = static_cast<std::uint32_t>(std::max(wanted_, pressure_));
   vm().host().events.add("balloon_target", vm().config().name, {{"bytes", target()}});
   config_changed();
 }

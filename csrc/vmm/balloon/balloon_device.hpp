@@ -53,6 +53,11 @@ class BalloonDevice final : public VirtioDevice, public Daemon {
   /// Bytes of RAM that the guest should keep; more than its RAM is its RAM.
   std::uint64_t target() const { return ram() - (std::uint64_t{num_pages_} << kPageShift); }
   void set_target(std::uint64_t bytes);
+  /// Pages that set_target asked for.
+  std::uint64_t wanted() const { return wanted_; }
+  /// Pages that the host needs for itself in the balloon: the target is never higher than that leaves.
+  std::uint64_t pressure() const { return pressure_; }
+  void set_pressure(std::uint64_t pages);
   /// Bytes of RAM that it keeps, as it last said itself.
   std::uint64_t actual() const { return ram() - (std::uint64_t{actual_} << kPageShift); }
   /// Pages that the device believes to be in the balloon.
@@ -90,10 +95,12 @@ class BalloonDevice final : public VirtioDevice, public Daemon {
   void ask_for_statistics();
   void broke(Rule rule) { ++stat_.broken[static_cast<std::size_t>(rule)]; }
   std::uint64_t ram() const;
+  void retarget();
   void note_change(Nanoseconds at);
 
   BalloonConfig config_;
   std::uint32_t stats_queue_ = 0, reporting_queue_ = 0;  ///< 0: there is none
+  std::uint64_t wanted_ = 0, pressure_ = 0;
   std::uint32_t num_pages_ = 0, actual_ = 0, poison_ = 0;
   std::vector<bool> held_;
   std::uint64_t held_count_ = 0;

@@ -37,4 +37,8 @@ std::uint64_t frames_for_high(std::uint64_t total, const HostThresholds& thresho
   return share_of(total, thresholds.leave[0]);
 }
 
+std::uint64_t frames_for_soft(std::uint64_t total, const HostThresholds& thresholds) {
+  return share_of(total, thresholds.leave[1]);
+}
+
 }  // namespace vmem::vmm

@@ -11,7 +11,7 @@ namespace vmem::vmm {
 enum class HostState : std::uint8_t {
   high,  ///< enough is free: nothing is reclaimed
   soft,  ///< balloons; swap where a VM has no balloon
-  hard,  ///< swap
+  hard,  ///< swap, until balloons can do the rest
   low,   ///< swap, at once
 };
 inline constexpr std::size_t kHostStates = 4;
@@ -33,7 +33,8 @@ struct HostThresholds {
 /// ConfigError unless every state is left at more than it is entered at, and the worse ones are entered at less.
 void check_thresholds(const HostThresholds& thresholds);
 HostState next_state(HostState now, std::uint64_t free, std::uint64_t total, const HostThresholds& thresholds);
-/// Frames that must be free for the host to be back in the state `high`.
+/// Frames that must be free for the host to be back in the state `high`, or at least in `soft`.
 std::uint64_t frames_for_high(std::uint64_t total, const HostThresholds& thresholds);
+std::uint64_t frames_for_soft(std::uint64_t total, const HostThresholds& thresholds);
 
 }  // namespace vmem::vmm

@@ -123,13 +123,25 @@ std::uint64_t Reclaim::ask_balloons(std::uint64_t frames) {
   std::uint64_t expected = 0;
   for (const Vm* vm : givers)
     if (expected < frames) expected += vm->reclaim_source()->request(std::min(frames - expected, spare(*vm)));
+  balloons_hold_ = balloons_hold_ || expected != 0;
   return expected;
+}
+
+void Reclaim::give_back(std::uint64_t frames) {
+  std::vector<Vm*> takers;
+  for (const auto& vm : vms_)
+    if (vm->reclaim_source() != nullptr && vm->reclaim_source()->given() != 0) takers.push_back(vm.get());
+  std::ranges::stable_sort(takers, [](const Vm* a, const Vm* b) {
+    return a->resident_frames() * b->config().shares < b->resident_frames() * a->config().shares;
+  });
+  for (const Vm* vm : takers) frames -= vm->reclaim_source()->give_back(frames);
+  balloons_hold_ = !takers.empty();
 }
 
 Nanoseconds Reclaim::next_deadline() const {
   const HostState next =
       next_state(state_, host_.memory.buddy().free_frames(), host_.memory.bytes().frames(), config_.thresholds);
-  return state_ == HostState::high && next == HostState::high ? kNever : next_;
+  return state_ == HostState::high && next == HostState::high && !balloons_hold_ ? kNever : next_;
 }
 
 void Reclaim::run_due(Nanoseconds now) {
@@ -138,10 +150,16 @@ void Reclaim::run_due(Nanoseconds now) {
   const memory::Buddy& buddy = host_.memory.buddy();
   enter_state(next_state(state_, buddy.free_frames(), total, config_.thresholds));
   const std::uint64_t goal = frames_for_high(total, config_.thresholds);
-  if (state_ == HostState::high || buddy.free_frames() >= goal) return;
+  if (buddy.free_frames() >= goal) {
+    if (state_ == HostState::high) give_back(buddy.free_frames() - goal);
+    return;
+  }
+  if (state_ == HostState::high) return;
   const std::uint64_t needed = goal - buddy.free_frames();
-  const std::uint64_t expected = state_ == HostState::soft ? ask_balloons(needed) : 0;
-  swap_until(goal - std::min(expected, needed));
+  const std::uint64_t expected = ask_balloons(needed);
+  // Balloons take their time: in the worse states the swap does not wait for them to get out of there.
+  const std::uint64_t at_once = state_ == HostState::soft ? 0 : frames_for_soft(total, config_.thresholds);
+  swap_until(std::max(goal - std::min(expected, needed), at_once));
   enter_state(next_state(state_, buddy.free_frames(), total, config_.thresholds));
 }
 

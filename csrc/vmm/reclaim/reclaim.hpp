@@ -51,6 +51,8 @@ class Reclaim final : public Daemon {
   /// Swaps up to `count` pages of the VM. Returns how many.
   std::uint64_t swap_from(Vm& vm, std::uint64_t count);
   std::uint64_t ask_balloons(std::uint64_t frames);
+  /// Of what balloons gave, so much as the host can spare, first to the VM that has the least for its shares.
+  void give_back(std::uint64_t frames);
   Vm* poorest() const;
 
   Host& host_;
@@ -59,6 +61,7 @@ class Reclaim final : public Daemon {
   Victims victims_;
   std::uint64_t reserve_;
   HostState state_ = HostState::high;
+  bool balloons_hold_ = false;  ///< something that the host asked for
   Nanoseconds next_;
 };
 

@@ -13,6 +13,10 @@ class ReclaimSource {
   virtual std::uint64_t request(std::uint64_t frames) = 0;
   /// The host has enough again: what has not come need not.
   virtual void relax() = 0;
+  /// What it gave by request and was not given back.
+  virtual std::uint64_t given() const = 0;
+  /// It may have so many of them back. Returns how many that are.
+  virtual std::uint64_t give_back(std::uint64_t frames) = 0;
 };
 
 }  // namespace vmem::vmm

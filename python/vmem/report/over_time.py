@@ -16,13 +16,15 @@ _MIB = 1 << 20
 
 
 def host(shown: Sequence[Shown], rows: Sequence[HostRow], total: int, axis: Axis) -> go.Figure:
-    """Machine memory by holder, stacked up to all of it: VMs, the hypervisor's tables, what is free."""
+    """Machine memory by holder, stacked up to all of it: VMs, host processes, tables, what is free."""
     figure = go.Figure()
     x = [axis.of(row) for row in rows]
     holders: list[tuple[str, list[int], str]] = [
         (vm.label, [row.resident_bytes for row in vm.rows], style.HOLDERS[i % len(style.HOLDERS)])
         for i, vm in enumerate(shown)
     ]
+    if any(row.process_bytes for row in rows):
+        holders.append(("host's own programs", [row.process_bytes for row in rows], style.GREY))
     holders += [
         ("hypervisor's tables", [row.table_bytes for row in rows], style.BLACK),
         ("free", [row.free_bytes for row in rows], style.FREE),

@@ -66,6 +66,9 @@ EVENTS = {
 MEMORY = {
     "resident": Stroke(BLUE, "solid", "circle"),
     "used by the guest": Stroke(VERMILION, "dash", "circle"),
+    "in the balloon": Stroke(GREEN, "longdash", "circle"),
+    "in the host's swap": Stroke(BLACK, "dot", "circle"),
+    "in the guest's swap": Stroke(PURPLE, "dashdot", "circle"),
 }
 
 

@@ -18,8 +18,19 @@ _PANEL = 165
 _MIB = 1 << 20
 
 
+_ELSEWHERE: dict[str, Callable[[Row], int]] = {
+    "in the balloon": lambda row: row.balloon_bytes,
+    "in the host's swap": lambda row: row.swapped_bytes,
+    "in the guest's swap": lambda row: row.guest_swapped_bytes,
+}
+"""Memory of a VM that is not resident, where there is any."""
+
+
 def memory(shown: Sequence[Shown], axis: Axis) -> go.Figure | None:
-    """What the host has given each VM, and what its kernel has given out of that. None if all are native."""
+    """What the host has given each VM, what its kernel has given out, and what lies elsewhere.
+
+    None if all are native.
+    """
     vms = [vm for vm in shown if vm.mmu != "native"]
     if not vms:
         return None
@@ -52,6 +63,22 @@ def memory(shown: Sequence[Shown], axis: Axis) -> go.Figure | None:
             hovertemplate="%{y:.1f} MiB used by the guest<extra></extra>",
             **place,
         )
+    for name, held in _ELSEWHERE.items():
+        if not any(held(row) for vm in vms for row in vm.rows):
+            continue
+        stroke = style.MEMORY[name]
+        for index, vm in enumerate(vms):
+            figure.add_scatter(
+                x=[axis.of(row) for row in vm.rows],
+                y=[held(row) / _MIB for row in vm.rows],
+                name=name,
+                legendgroup=name,
+                showlegend=index == 0,
+                mode="lines",
+                line={"color": stroke.colour, "width": 1.5, "dash": stroke.dash},
+                hovertemplate="%{y:.1f} MiB " + name + "<extra></extra>",
+                **place_of(index),
+            )
     finish(figure, vms, axis, "MiB")
     figure.update_yaxes(rangemode="tozero")
     return figure

@@ -9,11 +9,22 @@ from pathlib import Path
 from vmem.cpu import Cpu
 from vmem.errors import ConfigError, TraceError
 from vmem.scenario.decode import Place, decode_table
-from vmem.scenario.model import MODES, PAGES, Document, Host, Process, Run, Vm
-from vmem.scenario.workloads import Stream, Workload
+from vmem.scenario.model import MODES, PAGES, Document, Host, HostProcess, Process, Run, Vm
+from vmem.scenario.workloads import FileScan, Stream, Workload
 from vmem.traces import Trace, shipped
 
-__all__ = ["BUILT_IN", "MODES", "PAGES", "Host", "Process", "Run", "Scenario", "Vm", "Workload"]
+__all__ = [
+    "BUILT_IN",
+    "MODES",
+    "PAGES",
+    "Host",
+    "HostProcess",
+    "Process",
+    "Run",
+    "Scenario",
+    "Vm",
+    "Workload",
+]
 
 BUILT_IN = Path(__file__).parent.parent / "data" / "scenarios" / "default.toml"
 
@@ -30,6 +41,7 @@ class Scenario:
     host: Host
     vms: tuple[Vm, ...]
     run: Run
+    host_processes: tuple[HostProcess, ...] = ()
     traces: dict[str, Trace] = field(default_factory=dict)
     """By what the scenario calls them."""
 
@@ -56,6 +68,7 @@ class Scenario:
         document = decode_table(Document, tables, at)
         _check_host(document, at)
         _check_run(document, at.key("run"))
+        _check_host_processes(document, at.key("host_process"))
         taken: set[str] = set()
         traces: dict[str, Trace] = {}
         for i, vm in enumerate(document.vm):
@@ -65,7 +78,9 @@ class Scenario:
                 place = where.key("process").index(j)
                 _check_process(process, vm, traces, base or Path(), place)
                 _check_timed(process, document.run, place)
-        return cls(Path(file).stem, text, document.host, document.vm, document.run, traces)
+        return cls(
+            Path(file).stem, text, document.host, document.vm, document.run, document.host_process, traces
+        )
 
     @property
     def machines(self) -> int:
@@ -95,6 +110,21 @@ def _check_run(document: Document, at: Place) -> None:
         Place(at.file).key("host").key("quantum").reject(quantum, "from 1 us to 1 s")
     if duration is not None and not 10**6 <= duration <= 10**18:
         at.key("duration").reject(duration, "from 1 ms to 10**18 ns")
+
+
+def _check_host_processes(document: Document, at: Place) -> None:
+    for i, process in enumerate(document.host_process):
+        where = at.index(i)
+        if document.run.duration is None:
+            raise ConfigError(f"{where}: accepted in a run over time only: give [run] a duration")
+        if process.name in [other.name for other in document.host_process[:i]]:
+            where.key("name").reject(process.name, "a name that no other host process has")
+        if not 0 < process.memory < document.host.memory:
+            where.key("memory").reject(
+                process.memory, f"more than 0 and less than the host's memory, {document.host.memory} bytes"
+            )
+        if process.end is not None and process.end <= process.start:
+            where.key("end").reject(process.end, f"a time after its start, {process.start} ns")
 
 
 def _check_timed(process: Process, run: Run, at: Place) -> None:
@@ -128,6 +158,28 @@ def _check_vm(vm: Vm, host: Host, taken: set[str], at: Place) -> None:
         raise ConfigError(f'{at.key("balloon")}: true; accepted with a hypervisor, not with mmu = "native"')
     if vm.cpu is not None:
         _check_cpu(vm.cpu, at.key("cpu"))
+    _check_devices(vm, at)
+    _check_share(vm, host, at)
+
+
+def _check_devices(vm: Vm, at: Place) -> None:
+    for key, size in (("disk", vm.disk), ("swap", vm.swap)):
+        if size is None:
+            continue
+        if not _PAGE <= size <= 1 << 46 or size % _PAGE:
+            at.key(key).reject(size, "a positive multiple of 4 KiB, at most 64 TiB")
+    files = sum(process.workload.size for process in vm.process if isinstance(process.workload, FileScan))
+    if files > (vm.disk or 0):
+        at.key("disk").reject(vm.disk, f"at least what its programs scan, {files} bytes")
+
+
+def _check_share(vm: Vm, host: Host, at: Place) -> None:
+    if not 0 <= vm.reservation <= vm.memory or vm.reservation % _PAGE:
+        at.key("reservation").reject(vm.reservation, "a multiple of 4 KiB up to the VM's memory")
+    if vm.limit is not None and (vm.limit < vm.reservation or vm.limit <= 0 or vm.limit % _PAGE):
+        at.key("limit").reject(vm.limit, "a positive multiple of 4 KiB, no less than the reservation")
+    if vm.limit is not None and not host.swap:
+        raise ConfigError(f"{at.key('limit')}: {vm.limit}; accepted with a swap of the host: [host] swap")
 
 
 def _check_memory(size: int, at: Place) -> None:
@@ -143,10 +195,11 @@ def _check_cpu(name: str, at: Place) -> None:
 def _check_process(process: Process, vm: Vm, traces: dict[str, Trace], base: Path, at: Place) -> None:
     if (process.trace is None) == (process.workload is None):
         raise ConfigError(f"{at}: accepted is either a trace or a workload, and one of them")
-    if process.workload is not None and process.workload.extent > vm.memory:
+    room = vm.memory + (vm.swap or 0)
+    if process.workload is not None and process.workload.extent > room:
         key = "curve" if process.workload.kind == "demand" else "size"
         at.key("workload").key(key).reject(
-            process.workload.extent, f"at most the VM's memory, {vm.memory} bytes"
+            process.workload.extent, f"at most the VM's memory and its swap, {room} bytes"
         )
     if process.trace is not None and process.trace not in traces:
         traces[process.trace] = _open_trace(process.trace, base, at.key("trace"))

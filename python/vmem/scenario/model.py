@@ -70,6 +70,12 @@ class Vm(Table, frozen=True, kw_only=True):
     cpu: CpuName | None = None
     balloon: Annotated[bool, Meta(description="true or false")] | None = None
     """Whether it has a memory balloon; None: in `vmem serve` only."""
+    disk: Bytes | None = None
+    swap: Bytes | None = None
+    """What its guest swaps to."""
+    reservation: Bytes = 0
+    limit: Bytes | None = None
+    shares: Annotated[int, Meta(ge=1, le=10**6, description="a number from 1 to 1,000,000")] = 1000
     process: Annotated[
         tuple[Process, ...],
         Meta(description="one or more tables [[vm.process]]", extra={"decode": decode_tables(Process)}),
@@ -79,6 +85,18 @@ class Vm(Table, frozen=True, kw_only=True):
     def names(self) -> list[str]:
         """Of the machines: the name, with -1, -2, … if there are several."""
         return [self.name] if self.count == 1 else [f"{self.name}-{i + 1}" for i in range(self.count)]
+
+
+class HostProcess(Table, frozen=True, kw_only=True):
+    """A program of the host beside its VMs: memory that it takes and gives back."""
+
+    name: Name
+    memory: Bytes
+    start: Nanoseconds = 0
+    grow: Nanoseconds = 0
+    """For so long it grows, in equal steps, until it has its memory."""
+    end: Nanoseconds | None = None
+    """When it exits; None: not before the run's end."""
 
 
 class Host(Table, frozen=True, kw_only=True):
@@ -115,4 +133,8 @@ class Document(Table, frozen=True, kw_only=True):
         tuple[Vm, ...],
         Meta(description="one or more tables [[vm]]", extra={"decode": decode_tables(Vm)}),
     ]
+    host_process: Annotated[
+        tuple[HostProcess, ...],
+        Meta(description="one or more tables [[host_process]]", extra={"decode": decode_tables(HostProcess)}),
+    ] = ()
     run: Annotated[Run, Meta(description="a table [run]", extra={"decode": decode_nested(Run)})] = Run()

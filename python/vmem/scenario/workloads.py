@@ -210,6 +210,42 @@ class RandomUpdate(Stream, frozen=True, kw_only=True):
         return _core.Offsets.updates(self.size)
 
 
+class FileScan(Workload, frozen=True, kw_only=True):
+    """Maps a file of the guest's disk and reads it from end to end, again and again, every `step` bytes.
+
+    Stores among the references make pages dirty, which the kernel writes back.
+    """
+
+    kind: ClassVar[str] = "file-scan"
+    size: Bytes
+    references: Count = 10_000_000
+    step: Bytes = 512
+    writes: Share = 0.0
+
+    @property
+    def extent(self) -> int:
+        return 0  # none of its own: the page cache gives way
+
+    def check(self, at: Place) -> None:
+        super().check(at)
+        _check_pages(self.size, 1 << 46, at.key("size"))
+        if not 0 < self.step < self.size or self.step % _WORD:
+            at.key("step").reject(self.step, "a positive multiple of 8 bytes below the size")
+
+    def start(self, core: _core.Machine, where: _core.Start, seed: int, page: int) -> int:
+        return core.start_stream(
+            where,
+            offsets=_core.Offsets.strided(self.size, self.step),
+            stores=int(self.writes * _ONE),
+            seed=seed,
+            references=self.references,
+            compute=self.compute,
+            page=0,
+            name=self.kind,
+            file=core.create_file(where.vm, f"{self.kind}-{where.process}", self.size),
+        )
+
+
 class ForkChurn(Workload, frozen=True, kw_only=True):
     """Touches `size` bytes, then forks `children` in turn: each makes its references and exits."""
 
@@ -267,7 +303,7 @@ KINDS: dict[str, type[Workload]] = {
     kind.kind: kind
     for kind in (
         *(Zipf, Uniform, Sequential, Stride, HotCold, PointerChase, RandomUpdate),
-        *(ForkChurn, Demand),
+        *(ForkChurn, Demand, FileScan),
     )
 }
 

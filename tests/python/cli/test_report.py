@@ -19,6 +19,7 @@ from vmem.report.page import findings, report_html
 from vmem.report.view import MOST, Shown, view
 from vmem.runner import Result, Runner
 from vmem.scenario import Scenario
+from vmem.timed import TimedRunner
 
 
 @pytest.fixture
@@ -71,6 +72,20 @@ def test_page_is_whole_and_loads_nothing(result: Result) -> None:
         assert f"{vm['counters']['cycles']:,}" in page.text
     assert result.scenario.text in page.text
     assert "$" not in page.text
+
+
+def test_page_of_a_run_over_time_has_each_chart_once(small: Path) -> None:
+    text = small.read_text()
+    text = (
+        text.replace("[run]", '[run]\nduration = "2ms"', 1)
+        if "[run]" in text
+        else text + '[run]\nduration = "2ms"\n'
+    )
+    page = _Page()
+    page.feed(report_html(TimedRunner(Scenario.parse(text)).run()))
+    charts = [name for name in page.ids if name.startswith("chart-")]
+    assert charts[:2] == ["chart-host", "chart-stall"]
+    assert len(charts) == len(set(charts)) >= 6
 
 
 def test_page_escapes_what_a_scenario_says(small: Path) -> None:

@@ -209,7 +209,7 @@ WHOLES = [
     ("vm = []", "vm: []; accepted is one or more tables, each after [[vm]]"),
     ("vm = [1]", "vm[0]: 1; accepted is a table with name, memory, count"),
     ("host = 1\nvm = []", "host: 1; accepted is a table with memory, swap, swap_dir"),
-    ("[policy]", "policy: unknown key. Accepted are host, vm, run"),
+    ("[policy]", "policy: unknown key. Accepted are host, vm, host_process, run"),
     (
         '[[vm]]\nname = "a"\nmemory = "1MiB"',
         "vm[0].process: missing; needed is one or more tables [[vm.process]]",
