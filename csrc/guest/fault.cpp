@@ -184,6 +184,14 @@ hw::TrapResult Kernel::out_of_memory(hw::Vcpu& vcpu, Process& process) {
 
 void Kernel::kill(hw::Vcpu& vcpu, Process& process) {
   ++vmstat_.oom_kill;
+  events_.add({vcpu.now(),
+               "oom_kill",
+               process.name,
+               {{"pid", static_cast<std::uint64_t>(process.id)},
+                {"resident", process.resident << kPageShift},
+                {"swapped", process.swapped << kPageShift},
+                {"free", pages_.free_frames(vcpu) << kPageShift},
+                {"swap_free", swap_.map().free_slots(vcpu) << kPageShift}}});
   process.killed = true;
   unmap_range(vcpu, process, 0, align_up(process.areas.top(), 1ull << 47));
 }

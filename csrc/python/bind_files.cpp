@@ -78,8 +78,10 @@ void bind_files(py::classh<PyMachine>& machine) {
            })
       .def("swap_detects_zeros",
            [](PyMachine& self, std::uint16_t vm) { return self.look()->guest(vm).kernel->swap_detects_zeros(); })
-      .def("set_swap_detects_zeros", [](PyMachine& self, std::uint16_t vm,
-                                        bool detects) { self.enter()->guest(vm).kernel->set_swap_detects_zeros(detects); })
+      .def("set_swap_detects_zeros",
+           [](PyMachine& self, std::uint16_t vm, bool detects) {
+             self.enter()->guest(vm).kernel->set_swap_detects_zeros(detects);
+           })
       .def("drop_caches",
            [](PyMachine& self, std::uint16_t vm) {
              on_vcpu(self, vm, 0, [&](guest::Kernel& kernel, hw::Vcpu& cpu) {

@@ -147,10 +147,9 @@ std::uint64_t start(PyMachine& self, const Start& where, sim::ProgramFactory fac
 
 std::uint64_t start_stream(PyMachine& self, const Start& where, const PyOffsets& offsets,
                            std::optional<std::uint64_t> stores, std::uint64_t seed, std::uint64_t references,
-                           Nanoseconds compute, int page, const std::string& name,
-                           std::optional<std::uint32_t> file) {
-  sim::StreamConfig config{references_of(offsets, stores, seed), references, compute, static_cast<PageSize>(page), name,
-                           std::nullopt};
+                           Nanoseconds compute, int page, const std::string& name, std::optional<std::uint32_t> file) {
+  sim::StreamConfig config{references_of(offsets, stores, seed), references, compute,
+                           static_cast<PageSize>(page),          name,       std::nullopt};
   if (file) config.file = guest::FileRange{*file, 0, true};
   return start(self, where, [config] { return std::make_unique<sim::StreamProgram>(config); });
 }

@@ -70,6 +70,9 @@ std::uint16_t Machine::create_vm(const vmm::VmConfig& config) {
     guests_[vm.id()] = {&vm, std::move(kernel)};
     time_.add(vm);
     vm.set_booted();
+  } catch (const OutOfMemory& error) {
+    hypervisor_.destroy_vm(vm);
+    throw OutOfMemory("VM '" + config.name + "' cannot boot: " + error.what());
   } catch (...) {
     hypervisor_.destroy_vm(vm);
     throw;

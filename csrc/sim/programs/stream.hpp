@@ -14,8 +14,8 @@ struct StreamConfig {
   ReferenceStream references;
   std::uint64_t count = 0;  ///< references before it ends
   Nanoseconds compute = 0;
-  PageSize page = PageSize::k4K;  ///< the largest of its mapping
-  std::string name;               ///< the mapping's
+  PageSize page = PageSize::k4K;         ///< the largest of its mapping
+  std::string name;                      ///< the mapping's
   std::optional<guest::FileRange> file;  ///< what it maps; nothing: anonymous memory
 };
 

@@ -93,14 +93,14 @@ def test_summary_schema(ran: tuple[Result, Path]) -> None:
     }
     assert set(summary["host"]) == {
         *("cpu", "cpus", "ghz", "seed", "memory_bytes", "free_bytes", "table_bytes", "committed_bytes"),
-        *("swap_bytes", "swap_used_bytes"),
+        *("swap_bytes", "swap_used_bytes", "process_bytes", "state", "stat"),
     }
     for vm in summary["vms"]:
         assert set(vm) == {
             *("name", "group", "mmu", "sync", "software_tlb", "backing", "memory_bytes", "vcpus", "cpu"),
             *("running_ns", "waiting_ns", "runnable_ns"),
             *("references", "swapped_bytes", "resident_bytes", "guest_used_bytes", "processes"),
-            *("rates", "cycles_by_cause", "counters"),
+            *("rates", "cycles_by_cause", "counters", "balloon_bytes", "vmstat", "pressure"),
         }
         for process in vm["processes"]:
             assert set(process) == {"name", "program", "page", "runs", "references", "segfaults", "ended"}
