@@ -11,7 +11,9 @@ namespace vmem {
 #define VMEM_COUNTERS(X)                                                                                        \
   X(accesses) X(loads) X(stores) X(fetches) X(l1i_hits) X(l1d_hits) X(l2_hits) X(tlb_misses)                    \
   X(walks) X(walk_refs) X(walk_refs_guest) X(walk_refs_host) X(psc_hits) X(nested_tlb_hits) X(dirty_assists)    \
-  X(software_tlb_hits) X(tlb_flushes)
+  X(software_tlb_hits) X(tlb_flushes)                                                                           \
+  X(balloon_inflated) X(balloon_deflated) X(free_reports) X(free_hints) X(discards) X(discarded_small)          \
+  X(discarded_large)
 
 #define VMEM_EXITS(X)                                                                                           \
   X(ept_violation) X(shadow_page_fault) X(page_table_write) X(cr3_write) X(invlpg) X(io) X(hypercall)           \

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/error.hpp"
+#include "guest/free_page_hints.hpp"
 #include "guest/page_array.hpp"
 
 namespace vmem::guest {
@@ -45,6 +46,16 @@ Kernel::Kernel(std::vector<hw::Vcpu*> vcpus, std::uint64_t bytes, int levels)
     files_ = FileSystem(disk->sectors());
     cache_.use(*disk, files_, reclaim_);
   }
+}
+
+void Kernel::hint_free_pages() {
+  free_listener_ = std::make_unique<FreePageHints>();
+  pages_.tell_of_frees(*free_listener_);
+}
+
+void Kernel::hint_free_pages_in_batches() {
+  free_listener_ = std::make_unique<BatchedFreePageHints>(cpus_.boot(), pages_, timers_);
+  pages_.tell_of_frees(*free_listener_);
 }
 
 void Kernel::find_swap(hw::Vcpu& boot) {

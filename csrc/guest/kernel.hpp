@@ -78,6 +78,9 @@ class Kernel final : public hw::TrapHandler {
   bool write_file(hw::Vcpu& vcpu, FileNumber file, std::uint64_t offset, std::span<const std::byte> bytes);
   /// False: the disk has not taken everything.
   bool fsync(hw::Vcpu& vcpu, FileNumber file) { return cache_.sync(vcpu, files_.at(file)); }
+  /// From now on the hypervisor hears of freed memory, block by block or many at once.
+  void hint_free_pages();
+  void hint_free_pages_in_batches();
   void set_swap_detects_zeros(bool detects) { swap_.set_detects_zeros(detects); }
   bool swap_detects_zeros() const { return swap_.detects_zeros(); }
   void drop_caches(hw::Vcpu& vcpu) { cache_.drop_clean(vcpu); }
@@ -153,6 +156,7 @@ class Kernel final : public hw::TrapHandler {
   std::unique_ptr<Devices> devices_;
   FileSystem files_{0};
   Events events_;
+  std::unique_ptr<FreeListener> free_listener_;
 };
 
 }  // namespace vmem::guest

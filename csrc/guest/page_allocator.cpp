@@ -73,6 +73,7 @@ std::optional<Gfn> PageAllocator::allocate(hw::Vcpu& vcpu, int order, PageUse us
 }
 
 std::optional<Gfn> PageAllocator::allocate_slowly(hw::Vcpu& vcpu, int order, PageUse use, Need need) {
+  if (listener_ != nullptr) listener_->flush(vcpu);
   if (pressure_ != nullptr) pressure_->on_low_memory(vcpu);
   if (const auto gfn = allocate_above(vcpu, order, use, Mark::min)) return gfn;
   if (need == Need::desperate) {
@@ -166,7 +167,7 @@ bool PageAllocator::refill(hw::Vcpu& vcpu, int zone, PerCpuPages& list) {
   return list.count != 0;
 }
 
-void PageAllocator::free(hw::Vcpu& vcpu, Gfn gfn, int order) {
+void PageAllocator::give(hw::Vcpu& vcpu, Gfn gfn, int order) {
   const int zone = zone_of(gfn);
   if (order != 0) {
     buddy(zone).free(vcpu, gfn, order);

@@ -33,6 +33,16 @@ class Pressure {
   ~Pressure() = default;
 };
 
+/// Hears of every block that is freed, before anybody else can have it.
+class FreeListener {
+ public:
+  virtual ~FreeListener() = default;
+  /// True: it keeps the block, and gives it back by PageAllocator::give.
+  virtual bool on_free(hw::Vcpu& vcpu, Gfn gfn, int order) = 0;
+  /// Memory is short: what it keeps is to be given back.
+  virtual void flush(hw::Vcpu& vcpu) = 0;
+};
+
 /// Of one zone; frames.
 struct ZoneInfo {
   const char* name = "";
@@ -56,7 +66,12 @@ class PageAllocator {
   std::optional<Gfn> allocate_gigantic(hw::Vcpu& vcpu, int order, PageUse use);
   /// Any number of frames in a row, for good; more than a block holds from untouched memory only.
   std::optional<Gfn> allocate_span(hw::Vcpu& vcpu, std::uint64_t frames, PageUse use);
-  void free(hw::Vcpu& vcpu, Gfn gfn, int order);
+  void free(hw::Vcpu& vcpu, Gfn gfn, int order) {
+    if (listener_ == nullptr || !listener_->on_free(vcpu, gfn, order)) give(vcpu, gfn, order);
+  }
+  /// As `free`, and nobody hears of it.
+  void give(hw::Vcpu& vcpu, Gfn gfn, int order);
+  void tell_of_frees(FreeListener& listener) { listener_ = &listener; }
   /// Gives what the per-CPU lists hold back to the zones.
   void drain(hw::Vcpu& vcpu);
 
@@ -109,6 +124,7 @@ class PageAllocator {
   std::uint64_t total_reserve_ = 0;
   bool is_reclaiming_ = false;
   Pressure* pressure_ = nullptr;
+  FreeListener* listener_ = nullptr;
 };
 
 }  // namespace vmem::guest

@@ -25,9 +25,15 @@ enum class Outcome : std::uint8_t {
 };
 
 /// What a guest may ask its hypervisor for by name. Numbers come from the guest: any value may arrive.
-enum class Hypercall : std::uint32_t { none = 0 };
+enum class Hypercall : std::uint32_t {
+  none = 0,
+  free_block = 0x100,  ///< gPFN, order: the guest has no use for what these frames hold
+  free_batch = 0x101,  ///< gPA of an array of 8-byte numbers, gPFN << 8 | order; how many, at most 512
+};
 /// Answer to a hypercall that nobody serves (-KVM_ENOSYS).
 inline constexpr std::uint64_t kNoHypercall = static_cast<std::uint64_t>(-1000);
+/// Answer to a hypercall whose arguments are wrong (-EINVAL).
+inline constexpr std::uint64_t kBadHypercall = static_cast<std::uint64_t>(-22);
 
 /// Interrupt vectors of the guest.
 using Vector = std::uint8_t;

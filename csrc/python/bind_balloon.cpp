@@ -10,6 +10,7 @@
 #include "python/bindings.hpp"
 #include "python/machine_entry.hpp"
 #include "vmm/balloon/balloon_device.hpp"
+#include "vmm/reclaim/free_list_scan.hpp"
 
 namespace py = pybind11;
 
@@ -89,6 +90,32 @@ std::vector<std::pair<std::uint64_t, std::uint64_t>> take_changes(PyMachine& sel
   return changes;
 }
 
+py::dict free_hint_stat(PyMachine& self, std::uint16_t vm) {
+  const vmm::FreeHintStat stat = self.look()->guest(vm).vm->free_hints().stat();
+  py::dict dict;
+  dict["calls"] = stat.calls;
+  dict["blocks"] = stat.blocks;
+  dict["pages"] = stat.pages;
+  dict["discarded"] = stat.discarded;
+  dict["refused"] = stat.refused;
+  return dict;
+}
+
+py::dict scan_stat(PyMachine& self, std::uint16_t vm) {
+  const vmm::FreeListScan* scan = self.look()->guest(vm).vm->scan();
+  const vmm::ScanStat stat = scan == nullptr ? vmm::ScanStat{} : scan->stat();
+  py::dict dict;
+  dict["scans"] = stat.scans;
+  dict["unreadable"] = stat.unreadable;
+  dict["entries"] = stat.entries;
+  dict["found"] = stat.found;
+  dict["discarded"] = stat.discarded;
+  dict["raced"] = stat.raced;
+  dict["host_ns"] = stat.host_time;
+  dict["paused_ns"] = stat.paused;
+  return dict;
+}
+
 }  // namespace
 
 void bind_balloon(py::classh<PyMachine>& machine) {
@@ -112,7 +139,9 @@ void bind_balloon(py::classh<PyMachine>& machine) {
       .def("balloon_counters", &counters)
       .def("balloon_violations", &violations)
       .def("balloon_driver_stat", &driver_stat)
-      .def("balloon_driver_pages", &driver_pages);
+      .def("balloon_driver_pages", &driver_pages)
+      .def("free_hint_stat", &free_hint_stat)
+      .def("scan_stat", &scan_stat);
 }
 
 }  // namespace vmem::python

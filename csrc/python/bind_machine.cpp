@@ -186,6 +186,13 @@ py::array_t<std::uint64_t> translate(PyMachine& self, std::uint16_t vm, std::siz
   return result;
 }
 
+vmm::FreeCalls free_calls_of(const std::string& name) {
+  if (name == "none") return vmm::FreeCalls::none;
+  if (name == "each") return vmm::FreeCalls::each;
+  if (name == "batched") return vmm::FreeCalls::batched;
+  throw ConfigError("free calls: '" + name + "'; accepted are none, each, batched");
+}
+
 py::dict vm_counters(Machine& machine, const Counters& counters) {
   py::dict dict = counters_dict(counters);
   dict["walk_cycles"] = machine.costs().walk_cycles(counters);
@@ -201,7 +208,8 @@ void bind_host(py::classh<PyMachine>& machine) {
              int backing, const hw::CpuConfig& cpu, const std::string& sync, std::uint64_t shadow_pages,
              bool direct_faults, std::uint32_t software_tlb, std::uint64_t reservation, std::uint64_t limit,
              std::uint32_t shares, std::uint64_t disk, std::uint64_t swap,
-             const std::optional<std::map<std::string, bool>>& balloon) {
+             const std::optional<std::map<std::string, bool>>& balloon, const std::string& free_calls,
+             Nanoseconds scan_period, bool scan_pauses, bool can_be_swapped) {
             vmm::VmConfig config;
             config.name = name;
             config.memory = memory;
@@ -217,12 +225,17 @@ void bind_host(py::classh<PyMachine>& machine) {
             config.disk = {disk};
             config.swap = swap;
             config.balloon = balloon_config(balloon);
+            config.free_calls = free_calls_of(free_calls);
+            config.scan.period = scan_period;
+            config.scan.pauses = scan_pauses;
+            config.can_be_swapped = can_be_swapped;
             return self.enter()->create_vm(config);
           },
           py::kw_only(), py::arg("name"), py::arg("memory"), py::arg("vcpus"), py::arg("mmu"), py::arg("backing"),
           py::arg("cpu"), py::arg("sync"), py::arg("shadow_pages"), py::arg("direct_faults"), py::arg("software_tlb"),
           py::arg("reservation"), py::arg("limit"), py::arg("shares"), py::arg("disk"), py::arg("swap"),
-          py::arg("balloon"))
+          py::arg("balloon"), py::arg("free_calls"), py::arg("scan_period"), py::arg("scan_pauses"),
+          py::arg("can_be_swapped"))
       .def("destroy_vm", [](PyMachine& self, std::uint16_t vm) { self.enter()->destroy_vm(vm); })
       .def("meminfo",
            [](PyMachine& self) {

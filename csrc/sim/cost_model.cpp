@@ -14,6 +14,9 @@ std::uint64_t CostModel::cycles(const Counters& c) const {
   cycles += fault(FaultClass::cow_break) * cow_break + fault(FaultClass::host_swap_in) * host_swap_in;
   cycles +=
       c.software_tlb_hits * software_tlb_hit + c.exits[static_cast<std::size_t>(ExitReason::tlb_write)] * tlb_write;
+  cycles += c.balloon_inflated * inflate_page + c.balloon_deflated * deflate_page + c.free_reports * report_block;
+  cycles += c.free_hints * free_hint + c.discards * discard + c.discarded_small * discard_small +
+            c.discarded_large * discard_large;
   return cycles + c.exits[static_cast<std::size_t>(ExitReason::page_table_write)] * emulated_store;
 }
 

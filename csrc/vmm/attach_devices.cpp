@@ -8,6 +8,7 @@
 #include "vmm/balloon/balloon_device.hpp"
 #include "vmm/balloon/balloon_reclaim.hpp"
 #include "vmm/block_device.hpp"
+#include "vmm/reclaim/free_list_scan.hpp"
 #include "vmm/vm.hpp"
 
 namespace vmem::vmm {
@@ -41,6 +42,7 @@ void attach_devices(Vm& vm) {
     vm.set_reclaim_source(std::make_unique<balloon::BalloonReclaim>(vm, *device));
     vm.devices().attach(std::move(device));
   }
+  if (vm.config().scan.period != 0) vm.set_scan(std::make_unique<FreeListScan>(vm, vm.config().scan));
 }
 
 }  // namespace vmem::vmm

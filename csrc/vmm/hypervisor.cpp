@@ -6,6 +6,7 @@
 #include "core/error.hpp"
 #include "vmm/attach_devices.hpp"
 #include "vmm/balloon/balloon_device.hpp"
+#include "vmm/reclaim/free_list_scan.hpp"
 
 namespace vmem::vmm {
 
@@ -38,6 +39,7 @@ Vm& Hypervisor::create_vm(const VmConfig& config) {
   auto vm = std::make_unique<Vm>(host_, next_id_, config);
   attach_devices(*vm);
   if (vm->balloon() != nullptr) add_daemon(*vm->balloon());
+  if (vm->scan() != nullptr) add_daemon(*vm->scan());
   vms_.push_back(std::move(vm));
   ++next_id_;
   return *vms_.back();
@@ -45,6 +47,7 @@ Vm& Hypervisor::create_vm(const VmConfig& config) {
 
 void Hypervisor::destroy_vm(Vm& vm) {
   if (vm.balloon() != nullptr) remove_daemon(*vm.balloon());
+  if (vm.scan() != nullptr) remove_daemon(*vm.scan());
   std::erase_if(vms_, [&](const auto& held) { return held.get() == &vm; });
 }
 

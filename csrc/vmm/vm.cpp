@@ -7,6 +7,7 @@
 #include "hw/walker.hpp"
 #include "vmm/dispatch.hpp"
 #include "vmm/guest_walk.hpp"
+#include "vmm/reclaim/free_list_scan.hpp"
 #include "vmm/reclaim/reclaim.hpp"
 #include "vmm/reclaim/reclaim_source.hpp"
 #include "vmm/shadow/shadow_mmu.hpp"
@@ -72,6 +73,8 @@ Vm::~Vm() {
 }
 
 void Vm::set_reclaim_source(std::unique_ptr<ReclaimSource> source) { reclaim_source_ = std::move(source); }
+
+void Vm::set_scan(std::unique_ptr<FreeListScan> scan) { scan_ = std::move(scan); }
 
 void Vm::create_vcpus() {
   for (int index = 0; index < config_.vcpus; ++index) {
@@ -225,12 +228,16 @@ void Vm::on_io_write(hw::Vcpu& vcpu, std::uint32_t port, std::uint32_t value) {
   devices_.write(vcpu, port, value);
 }
 
-std::uint64_t Vm::on_hypercall(hw::Vcpu& vcpu, hw::Hypercall number, std::uint64_t, std::uint64_t) {
-  if (is_native()) return hw::kNoHypercall;
+std::uint64_t Vm::on_hypercall(hw::Vcpu& vcpu, hw::Hypercall number, std::uint64_t first, std::uint64_t second) {
+  if (is_native() || is_killed_) return hw::kNoHypercall;
   vcpu.count(ExitReason::hypercall);
   switch (number) {
     case hw::Hypercall::none:
       break;
+    case hw::Hypercall::free_block:
+      return free_hints_.on_block(vcpu, first, second);
+    case hw::Hypercall::free_batch:
+      return free_hints_.on_batch(vcpu, Gpa{first}, second);
   }
   return hw::kNoHypercall;
 }

@@ -13,6 +13,7 @@
 #include "vmm/device_bus.hpp"
 #include "vmm/host.hpp"
 #include "vmm/provide.hpp"
+#include "vmm/reclaim/free_hints.hpp"
 #include "vmm/second_stage.hpp"
 #include "vmm/vm_config.hpp"
 
@@ -22,6 +23,7 @@ class BlockDevice;
 namespace balloon {
 class BalloonDevice;
 }
+class FreeListScan;
 class ReclaimSource;
 class ShadowMmu;
 class SoftwareTlb;
@@ -78,6 +80,10 @@ class Vm final : public hw::ExitHandler {
   /// What makes the guest give memory back by itself; nullptr: it has no such thing.
   ReclaimSource* reclaim_source() const { return reclaim_source_.get(); }
   void set_reclaim_source(std::unique_ptr<ReclaimSource> source);
+  const FreeHints& free_hints() const { return free_hints_; }
+  /// nullptr: the hypervisor does not look into this guest's free lists.
+  FreeListScan* scan() const { return scan_.get(); }
+  void set_scan(std::unique_ptr<FreeListScan> scan);
   /// Its kernel runs: from now on it is not given up for the lack of memory before others are.
   bool is_booted() const { return is_booted_; }
   void set_booted() { is_booted_ = true; }
@@ -140,6 +146,8 @@ class Vm final : public hw::ExitHandler {
   std::uint64_t resident_ = 0;
   std::uint64_t swapped_ = 0;
   std::unique_ptr<ReclaimSource> reclaim_source_;
+  FreeHints free_hints_{*this};
+  std::unique_ptr<FreeListScan> scan_;
   bool is_booted_ = false;
   bool is_killed_ = false;
 };

@@ -37,6 +37,23 @@ struct BalloonConfig {
   bool free_page_reporting = false;
 };
 
+/// Whether the guest's kernel tells its hypervisor of memory that it frees, by hypercall.
+enum class FreeCalls : std::uint8_t {
+  none,
+  each,     ///< every block, at once
+  batched,  ///< 512 blocks in one call; until then nobody has them
+};
+
+/// The hypervisor looks for free memory in the guest kernel's free lists (docs/reference/guest-memory.md).
+struct ScanConfig {
+  Nanoseconds period = 0;  ///< 0: never
+  /// Whether the VM's vCPUs stand still meanwhile. Otherwise what was found free is looked at again before it is taken.
+  bool pauses = true;
+  Nanoseconds entry_time = 30;      ///< to read one page's entry: a miss of the host's caches
+  Nanoseconds discard_time = 1000;  ///< to take one range, and each frame in it: as the cost model's, at 3 GHz
+  Nanoseconds frame_time = 200;
+};
+
 struct VmConfig {
   std::string name;
   std::uint64_t memory = 0;  ///< bytes, a multiple of 4 KiB
@@ -52,6 +69,9 @@ struct VmConfig {
   DiskConfig disk;
   std::uint64_t swap = 0;  ///< bytes of a second disk, prepared as swap space; 0: none
   BalloonConfig balloon;
+  FreeCalls free_calls = FreeCalls::none;
+  ScanConfig scan;
+  bool can_be_swapped = true;  ///< by the host
 };
 
 inline constexpr std::uint64_t kLeastLimit = 1ull << 20;

@@ -20,6 +20,7 @@ from vmem.host_process import HostProcess
 from vmem.programs import RunSummary, VmTime, accept_cpus, accept_quantum
 from vmem.reclaim import HostReclaim
 from vmem.sizes import Size, parse_largest, parse_size
+from vmem.ways import Reclaim, accept_way
 
 if TYPE_CHECKING:
     from vmem.explain import Explanation
@@ -77,6 +78,22 @@ class Vm(BackedVm):
     def counters(self) -> dict[str, int]:
         """Every counter, summed over the vCPUs."""
         return self._core.counters(self._id)
+
+    def free_hints(self) -> dict[str, int]:
+        """Of a guest that names what it frees (`reclaim="hypercall"`), since it was created.
+
+        `calls`, `blocks` in them, their `pages`, machine frames `discarded` for them, blocks `refused`.
+        """
+        return self._core.free_hint_stat(self._id)
+
+    def scans(self) -> dict[str, int]:
+        """Of a guest whose free lists the host looks through (`reclaim="scan"`), since it was created.
+
+        `scans`; `unreadable` ones; page `entries` read; free pages `found`; machine frames `discarded`; pages
+        `raced`, whose block was another when it was to be taken, which a host that did not look again would
+        have destroyed; nanoseconds of the host's CPUs `host_ns`, and of the vCPUs' pauses `paused_ns`.
+        """
+        return self._core.scan_stat(self._id)
 
     def explain(self, process: Process, address: int, kind: str = "load") -> Explanation:
         """Makes one access and tells every step of it: `print` the result, or look at its `.steps`."""
@@ -242,6 +259,9 @@ class Hypervisor:
         disk: Size | None = None,
         swap: Size | None = None,
         balloon: bool | Mapping[str, bool] | None = None,
+        reclaim: Reclaim = "swap",
+        scan_period: Duration = "10s",
+        scan_pauses: bool = True,
     ) -> Vm:
         """A new VM with a booted guest kernel.
 
@@ -257,7 +277,9 @@ class Hypervisor:
         reclaims first from VMs that hold the most for their `shares`. `disk` gives it a virtual disk of that
         size (a multiple of 4 KiB; `Vm.disk`), `swap` a second one of the same kind for the guest to swap to,
         `balloon` a memory balloon (`Vm.balloon`): True, or features by name
-        (`must_tell_host deflate_on_oom page_poison free_page_reporting`). ConfigError, OutOfMemory.
+        (`must_tell_host deflate_on_oom page_poison free_page_reporting`). `reclaim` is the way in which the
+        host gets memory back besides its swap (`vmem.ways.WHAT`); "none" keeps it from swapping, too. A scan
+        looks every `scan_period`, the vCPUs standing still if it `scan_pauses`. ConfigError, OutOfMemory.
         """
         if checks.text(name, "VM name") in self._vms:
             raise ConfigError(f"VM name: {name!r} is taken; this host has {', '.join(self._vms)}")
@@ -265,7 +287,8 @@ class Hypervisor:
         size = parse_size(memory, f"memory of VM {name!r}")
         largest = parse_largest(backing, "backing")
         disk_bytes = accept_disk(disk, name)
-        features = accept_balloon(balloon, name)
+        way = accept_way(reclaim, balloon, scan_period, scan_pauses, name)
+        features = accept_balloon(way.balloon, name)
         vm_id = self._core.create_vm(
             name=name,
             memory=size,
@@ -283,6 +306,10 @@ class Hypervisor:
             disk=disk_bytes,
             swap=accept_disk(swap, name, "swap"),
             balloon=features,
+            free_calls=way.free_calls,
+            scan_period=way.scan_period,
+            scan_pauses=way.scan_pauses,
+            can_be_swapped=way.can_be_swapped,
         )
         self._vms[name] = vm = Vm(self._core, vm_id, name, size, mmu, vcpus, processor)
         vm.disk = Disk(self._core, vm_id, disk_bytes) if disk_bytes else None

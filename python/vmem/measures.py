@@ -14,6 +14,7 @@ CAUSES = {
     "guest_fault": "guest page faults",
     "exit": "VM exits",
     "host": "hypervisor's memory work",
+    "reclaim": "giving memory back",
 }
 """Where cycles go: name → what it is."""
 
@@ -87,6 +88,15 @@ def cycles_by_cause(counters: Counters, costs: Mapping[str, int]) -> dict[str, i
             + c["exits.page_table_write"] * costs["emulated_store"]
             + c["software_tlb_hits"] * costs["software_tlb_hit"]
             + c["exits.tlb_write"] * costs["tlb_write"]
+        ),
+        "reclaim": (
+            c["balloon_inflated"] * costs["inflate_page"]
+            + c["balloon_deflated"] * costs["deflate_page"]
+            + c["free_reports"] * costs["report_block"]
+            + c["free_hints"] * costs["free_hint"]
+            + c["discards"] * costs["discard"]
+            + c["discarded_small"] * costs["discard_small"]
+            + c["discarded_large"] * costs["discard_large"]
         ),
     }
 

@@ -148,6 +148,7 @@ void BalloonDevice::inflate(GuestMemory& memory) {
     ++stat_.inflate_requests;
     {
       Discard discard(vm());
+      Counters& counters = memory.vcpu().mmu().event_counters();
       partial_.forget();
       for_each_pfn(memory, chain_, [&](Gfn gfn) {
         if (!vm().contains(gfn)) {
@@ -158,6 +159,7 @@ void BalloonDevice::inflate(GuestMemory& memory) {
         held_count_ += held_[gfn.value] ? 0 : 1;
         held_[gfn.value] = true;
         ++stat_.inflated;
+        ++counters.balloon_inflated;
         if (inhibited_) return;
         if (small) {
           stat_.discarded += discard.page(gfn);
@@ -165,6 +167,7 @@ void BalloonDevice::inflate(GuestMemory& memory) {
           stat_.discarded += discard.range(partial_.base(), page_frames(vm().config().backing.largest));
         }
       });
+      discard.add_to(counters);
     }
     push(memory, kInflate, chain_.head, 0);
   }
@@ -188,6 +191,7 @@ void BalloonDevice::deflate(GuestMemory& memory) {
       held_[gfn.value] = false;
       --held_count_;
       ++stat_.deflated;
+      ++memory.vcpu().mmu().event_counters().balloon_deflated;
     });
     push(memory, kDeflate, chain_.head, 0);
   }
@@ -230,12 +234,14 @@ void BalloonDevice::take_reports(GuestMemory& memory) {
       Discard discard(vm());
       for (const virtio::Buffer& block : chain_.writable) {
         ++stat_.reports;
+        ++memory.vcpu().mmu().event_counters().free_reports;
         stat_.reported += block.length >> kPageShift;
         // Not the guest's to lose: a block that is not made of whole host pages, or of free pages that it wants back
         // with its poison.
         if (inhibited_ || poison_ != 0 || block.at.value % bytes != 0 || block.length % bytes != 0) continue;
         stat_.reported_discarded += discard.range(block.at.frame(), block.length >> kPageShift);
       }
+      discard.add_to(memory.vcpu().mmu().event_counters());
     }
     push(memory, reporting_queue_, chain_.head, 0);
   }

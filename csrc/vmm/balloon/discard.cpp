@@ -14,8 +14,23 @@ bool Discard::drop_swapped(Gfn gfn) {
   return true;
 }
 
+void Discard::add_to(Counters& counters) const {
+  counters.discards += tally_.ranges;
+  counters.discarded_small += tally_.small;
+  counters.discarded_large += tally_.large;
+}
+
 std::uint64_t Discard::page(Gfn gfn) {
-  if (unmap_.take(gfn)) return 1;
+  const std::uint64_t taken = take_small(gfn);
+  tally_.ranges += taken;
+  return taken;
+}
+
+std::uint64_t Discard::take_small(Gfn gfn) {
+  if (unmap_.take(gfn)) {
+    ++tally_.small;
+    return 1;
+  }
   drop_swapped(gfn);
   return 0;
 }
@@ -29,15 +44,19 @@ std::uint64_t Discard::range(Gfn first, std::uint64_t count) {
     const std::uint64_t frames = page_frames(leaf.size());
     const std::uint64_t start = align_down(at, frames);
     if (leaf.present && start >= first.value && start + frames <= end) {
-      taken += unmap_.take_page(Gfn{at});
+      const std::uint64_t frames_taken = unmap_.take_page(Gfn{at});
+      taken += frames_taken;
+      tally_.small += frames_taken == 1 ? 1 : 0;
+      tally_.large += frames_taken >> 9;
       at = start + frames;
     } else if (leaf.present || SecondStage::is_swapped(leaf)) {
-      taken += page(Gfn{at});
+      taken += take_small(Gfn{at});
       ++at;
     } else {
       at = start + frames;
     }
   }
+  tally_.ranges += taken != 0 ? 1 : 0;
   return taken;
 }
 

@@ -27,7 +27,7 @@ const ReclaimConfig& checked(const ReclaimConfig& config) {
 
 /// What can be taken from it.
 std::uint64_t spare(const Vm& vm) {
-  if (vm.is_native() || vm.resident_frames() <= vm.reserved_frames()) return 0;
+  if (vm.is_native() || !vm.config().can_be_swapped || vm.resident_frames() <= vm.reserved_frames()) return 0;
   return vm.resident_frames() - vm.reserved_frames();
 }
 

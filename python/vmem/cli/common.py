@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
+    MofNCompleteColumn,
     Progress,
     ProgressColumn,
     Task,
@@ -30,7 +31,7 @@ from vmem.report.numbers import short_count
 P = ParamSpec("P")
 R = TypeVar("R")
 
-Unit = Literal["bytes", "references", "time"]
+Unit = Literal["bytes", "references", "time", "ways"]
 
 
 def _check_json(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
@@ -98,6 +99,14 @@ class _TimeColumn(ProgressColumn):
         return Text(f"{format_duration(task.completed)} of {total} simulated")
 
 
+_COUNTS: dict[Unit, type[ProgressColumn]] = {
+    "bytes": DownloadColumn,
+    "references": _ReferencesColumn,
+    "time": _TimeColumn,
+    "ways": MofNCompleteColumn,
+}
+
+
 class LateBar:
     """A progress bar on standard error for what takes over `patience` seconds; a callback for `progress=`.
 
@@ -105,7 +114,12 @@ class LateBar:
     """
 
     def __init__(self, what: str, *, unit: Unit = "bytes", patience: float = 2.0) -> None:
-        counts = {"bytes": DownloadColumn, "references": _ReferencesColumn, "time": _TimeColumn}[unit]()
+        counts = {
+            "bytes": DownloadColumn,
+            "references": _ReferencesColumn,
+            "time": _TimeColumn,
+            "ways": MofNCompleteColumn,
+        }[unit]()
         console = Console(stderr=True)
         columns = (TextColumn("{task.description}"), BarColumn(), counts, TimeRemainingColumn())
         self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

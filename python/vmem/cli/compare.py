@@ -90,7 +90,8 @@ class _Column(NamedTuple):
 
 
 @click.command()
-@click.argument("trace")
+@click.argument("trace", required=False)
+@click.option("--mechanisms", is_flag=True, help="Compare the ways to get memory back, instead of a trace.")
 @click.option("--cpu", default="skylake-sp", show_default=True, help="The processor, by name.")
 @click.option("--backing", type=_PAGE, default="4KiB", show_default=True, help="The host's largest page.")
 @click.option("--page", type=_PAGE, default="4KiB", show_default=True, help="The guest's largest page.")
@@ -99,7 +100,8 @@ class _Column(NamedTuple):
 @json_option
 @plain_errors
 def compare(
-    trace: str,
+    trace: str | None,
+    mechanisms: bool,
     cpu: str,
     backing: Backing,
     page: Backing,
@@ -107,7 +109,17 @@ def compare(
     limit: int | None,
     json_file: Path | None,
 ) -> None:
-    """Run TRACE (a file, or a shipped trace's name) in every MMU mode and variant, side by side."""
+    """Run TRACE (a file, or a shipped trace's name) in every MMU mode and variant, side by side.
+
+    With --mechanisms: every way in which a host gets memory back, on the same guest.
+    """
+    if mechanisms == (trace is not None):
+        raise click.UsageError("accepted is either a TRACE or --mechanisms")
+    if trace is None:
+        from vmem.cli.mechanisms import compare_mechanisms
+
+        write_json(json_file, compare_mechanisms(parse_size(memory or "1GiB", "--memory"), backing))
+        return
     processor = Cpu.preset(cpu)
     opened = Trace.open(trace)
     with LateBar(f"reading {opened.name}") as bar:

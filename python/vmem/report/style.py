@@ -54,6 +54,7 @@ CAUSES = {
     "guest_fault": Fill(YELLOW, "\\", "#8f8500"),
     "exit": Fill(VERMILION),
     "host": Fill(PURPLE, "/"),
+    "reclaim": Fill(BLACK, "x"),
 }
 HOLDERS = (SKY, ORANGE, BLUE, GREEN, YELLOW, PURPLE, VERMILION)
 FREE = "#f3f5f7"

@@ -35,6 +35,13 @@ const Names kNames = {"accesses",
                       "dirty_assists",
                       "software_tlb_hits",
                       "tlb_flushes",
+                      "balloon_inflated",
+                      "balloon_deflated",
+                      "free_reports",
+                      "free_hints",
+                      "discards",
+                      "discarded_small",
+                      "discarded_large",
                       "exits.ept_violation",
                       "exits.shadow_page_fault",
                       "exits.page_table_write",
@@ -52,7 +59,7 @@ const Names kNames = {"accesses",
                       "faults.cow_break",
                       "faults.dirty_trap",
                       "faults.spurious"};
-constexpr std::size_t kCount = 34;
+constexpr std::size_t kCount = 41;
 
 static_assert(std::is_trivially_copyable_v<Counters> && sizeof(Counters) == kCount * sizeof(std::uint64_t));
 

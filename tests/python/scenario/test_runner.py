@@ -183,6 +183,7 @@ def test_a_trace_that_cannot_be_mapped_is_an_error(tmp_path: Path) -> None:
 
 # A prime for each cost: no other sum of counters gives the same cycles.
 PRIMES = [101, 211, 307, 401, 503, 601, 701, 809, 907, 1009, 1103, 1201, 1301, 1409]
+PRIMES += [1511, 1601, 1709, 1801, 1901, 2003, 2111]
 
 
 def test_causes_add_up_to_the_cycles() -> None:
@@ -199,6 +200,27 @@ def test_causes_add_up_to_the_cycles() -> None:
         assert tuple(causes) == tuple(measures.CAUSES)
         assert sum(causes.values()) == vm.counters()["cycles"]
         assert causes["walk"] == vm.counters()["walk_cycles"]
+
+
+@pytest.mark.parametrize("way", ["balloon", "hypercall", "hypercall-batched"])
+def test_causes_add_up_when_memory_is_given_back(way: Any) -> None:
+    host = vmem.Hypervisor("1GiB")
+    for name, prime in zip(host.costs, PRIMES, strict=True):
+        host.set_cost(name, prime)
+    vm = host.create_vm("a", memory="64MiB", reclaim=way)
+    process = vm.guest.spawn()
+    area = process.mmap("32MiB")
+    process.access(*vmem.batch(range(area.start, area.end, 4096), 1))
+    process.munmap(area)
+    if vm.balloon is not None:
+        vm.balloon.target = "32MiB"
+        host.advance("1s")
+        vm.balloon.target = "64MiB"
+        host.advance("1s")
+        assert vm.counters()["balloon_inflated"] == vm.counters()["balloon_deflated"] == 8192
+    causes = measures.cycles_by_cause(vm.counters(), host.costs)
+    assert sum(causes.values()) == vm.counters()["cycles"]
+    assert causes["reclaim"] > 8192 * PRIMES[0]
 
 
 def test_rates_of_nothing() -> None:

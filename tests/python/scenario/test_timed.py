@@ -61,7 +61,9 @@ def test_rows_follow_time_and_add_up() -> None:
         rows = [row for row in result.timeline if row.vm == name]
         assert len(rows) == 11
         for column in ("running_ns", "waiting_ns", "runnable_ns"):
-            assert sum(getattr(row, column) for row in rows) == pytest.approx(vm[column], abs=10_000)
+            assert sum(getattr(row, column) for row in rows) == pytest.approx(
+                vm[column], abs=20_000
+            )  # a turn's faults may end after its step
         assert sum(row.references for row in rows) == vm["references"] == vm["counters"]["accesses"]
         for row in rows:
             assert row.guest_used_bytes + row.guest_free_bytes > 60 << 20
