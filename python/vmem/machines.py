@@ -126,6 +126,7 @@ def create_vm(host: Hypervisor, spec: VmSpec, name: str) -> Vm:
         sync=spec.sync or "trace",
         software_tlb=spec.software_tlb or 0,
         balloon=spec.balloon,
+        reclaim=spec.reclaim,
         disk=spec.disk,
         swap=spec.swap,
         reservation=spec.reservation,

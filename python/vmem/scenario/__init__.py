@@ -154,6 +154,14 @@ def _check_vm(vm: Vm, host: Host, taken: set[str], at: Place) -> None:
         )
     if vm.software_tlb is not None and vm.software_tlb % 4:
         at.key("software_tlb").reject(vm.software_tlb, "a multiple of 4")
+    if vm.reclaim not in ("swap", "none") and vm.mmu == "native":
+        raise ConfigError(
+            f'{at.key("reclaim")}: "{vm.reclaim}"; accepted with a hypervisor, not with mmu = "native"'
+        )
+    if vm.reclaim in ("balloon", "reporting") and vm.balloon is False:
+        raise ConfigError(
+            f'{at.key("reclaim")}: "{vm.reclaim}"; accepted with a balloon, not with balloon = false'
+        )
     if vm.balloon and vm.mmu == "native":
         raise ConfigError(f'{at.key("balloon")}: true; accepted with a hypervisor, not with mmu = "native"')
     if vm.cpu is not None:

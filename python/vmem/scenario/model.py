@@ -10,6 +10,7 @@ from msgspec import Meta
 from vmem.hypervisor import Backing, MmuMode, ShadowSync
 from vmem.scenario.decode import Bytes, Nanoseconds, decode_nested, decode_tables, names
 from vmem.scenario.workloads import Workload, decode_workload
+from vmem.ways import WAYS, Reclaim
 
 MODES: tuple[MmuMode, ...] = get_args(MmuMode)
 SYNCS: tuple[ShadowSync, ...] = get_args(ShadowSync)
@@ -70,6 +71,7 @@ class Vm(Table, frozen=True, kw_only=True):
     cpu: CpuName | None = None
     balloon: Annotated[bool, Meta(description="true or false")] | None = None
     """Whether it has a memory balloon; None: in `vmem serve` only."""
+    reclaim: Annotated[Reclaim, Meta(description=names(WAYS))] = "swap"
     disk: Bytes | None = None
     swap: Bytes | None = None
     """What its guest swaps to."""
