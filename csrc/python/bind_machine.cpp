@@ -46,8 +46,20 @@ vmm::ShadowSync shadow_sync(const std::string& name) {
 
 vmm::BalloonConfig balloon_config(const std::optional<std::map<std::string, bool>>& features) {
   if (!features) return {};
-  return {true, features->at("must_tell_host"), features->at("deflate_on_oom"), features->at("page_poison"),
-          features->at("free_page_reporting")};
+  return {.present = true,
+          .must_tell_host = features->at("must_tell_host"),
+          .deflate_on_oom = features->at("deflate_on_oom"),
+          .page_poison = features->at("page_poison"),
+          .free_page_reporting = features->at("free_page_reporting"),
+          .free_page_hint = features->at("free_page_hint"),
+          .statistics = features->at("statistics")};
+}
+
+guest::OnFree on_free(const std::string& name) {
+  if (name == "keep") return guest::OnFree::keep;
+  if (name == "zero") return guest::OnFree::zero;
+  if (name == "poison") return guest::OnFree::poison;
+  throw ConfigError("unknown on_free '" + name + "', accepted are keep, zero and poison");
 }
 
 struct Where {
@@ -201,7 +213,7 @@ void bind_host(py::classh<PyMachine>& machine) {
              int backing, const hw::CpuConfig& cpu, const std::string& sync, std::uint64_t shadow_pages,
              bool direct_faults, std::uint32_t software_tlb, std::uint64_t reservation, std::uint64_t limit,
              std::uint32_t shares, std::uint64_t disk, std::uint64_t swap,
-             const std::optional<std::map<std::string, bool>>& balloon) {
+             const std::optional<std::map<std::string, bool>>& balloon, const std::string& freed) {
             vmm::VmConfig config;
             config.name = name;
             config.memory = memory;
@@ -217,12 +229,12 @@ void bind_host(py::classh<PyMachine>& machine) {
             config.disk = {disk};
             config.swap = swap;
             config.balloon = balloon_config(balloon);
-            return self.enter()->create_vm(config);
+            return self.enter()->create_vm(config, {on_free(freed)});
           },
           py::kw_only(), py::arg("name"), py::arg("memory"), py::arg("vcpus"), py::arg("mmu"), py::arg("backing"),
           py::arg("cpu"), py::arg("sync"), py::arg("shadow_pages"), py::arg("direct_faults"), py::arg("software_tlb"),
           py::arg("reservation"), py::arg("limit"), py::arg("shares"), py::arg("disk"), py::arg("swap"),
-          py::arg("balloon"))
+          py::arg("balloon"), py::arg("on_free"))
       .def("destroy_vm", [](PyMachine& self, std::uint16_t vm) { self.enter()->destroy_vm(vm); })
       .def("meminfo",
            [](PyMachine& self) {

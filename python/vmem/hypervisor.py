@@ -31,6 +31,7 @@ _SYNCS = ("trace", "unsync", "vtlb")
 MmuMode = Literal["native", "nested", "shadow", "software-tlb"]
 ShadowSync = Literal["trace", "unsync", "vtlb"]
 Backing = Literal["4KiB", "2MiB", "1GiB", "auto"]
+OnFree = Literal["keep", "zero", "poison"]
 
 
 class Vcpu:
@@ -242,6 +243,7 @@ class Hypervisor:
         disk: Size | None = None,
         swap: Size | None = None,
         balloon: bool | Mapping[str, bool] | None = None,
+        on_free: OnFree = "keep",
     ) -> Vm:
         """A new VM with a booted guest kernel.
 
@@ -257,7 +259,10 @@ class Hypervisor:
         reclaims first from VMs that hold the most for their `shares`. `disk` gives it a virtual disk of that
         size (a multiple of 4 KiB; `Vm.disk`), `swap` a second one of the same kind for the guest to swap to,
         `balloon` a memory balloon (`Vm.balloon`): True, or features by name
-        (`must_tell_host deflate_on_oom page_poison free_page_reporting`). ConfigError, OutOfMemory.
+        (`statistics must_tell_host deflate_on_oom free_page_hint page_poison free_page_reporting`; the first
+        and page_poison are on if nothing is said). `on_free` is what the guest's kernel does with the bytes of
+        pages that are freed: "zero" (Linux's init_on_free), "poison" (0xaa, page_poison) or nothing.
+        ConfigError, OutOfMemory.
         """
         if checks.text(name, "VM name") in self._vms:
             raise ConfigError(f"VM name: {name!r} is taken; this host has {', '.join(self._vms)}")
@@ -283,6 +288,7 @@ class Hypervisor:
             disk=disk_bytes,
             swap=accept_disk(swap, name, "swap"),
             balloon=features,
+            on_free=checks.one_of(on_free, "on_free", ("keep", "zero", "poison")),
         )
         self._vms[name] = vm = Vm(self._core, vm_id, name, size, mmu, vcpus, processor)
         vm.disk = Disk(self._core, vm_id, disk_bytes) if disk_bytes else None
