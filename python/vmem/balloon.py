@@ -148,9 +148,9 @@ class BalloonDriver:
 
     def stat(self) -> dict[str, int]:
         """Since boot: pages `balloon_inflate balloon_deflate`, times `out_of_puff`, pages `oom_deflated`; of
-        free page reporting `report_cycles`, `report_requests`, `reported_blocks`, `reported_pages`; of hinting
-        `hint_rounds`, `hinted_blocks`, those that reclaim took back early, `hinted_blocks_shrunk`, and those
-        that the driver still has, `hinted_blocks_held`.
+        free page reporting `report_cycles`, `report_requests`, `reported_blocks`, `reported_pages`; of
+        hinting `hint_rounds`, `hinted_blocks`, those that reclaim took back early, `hinted_blocks_shrunk`,
+        and those that the driver still has, `hinted_blocks_held`.
         """
         return self._core.balloon_driver_stat(self._vm)
 

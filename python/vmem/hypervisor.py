@@ -260,8 +260,8 @@ class Hypervisor:
         size (a multiple of 4 KiB; `Vm.disk`), `swap` a second one of the same kind for the guest to swap to,
         `balloon` a memory balloon (`Vm.balloon`): True, or features by name
         (`statistics must_tell_host deflate_on_oom free_page_hint page_poison free_page_reporting`; the first
-        and page_poison are on if nothing is said). `on_free` is what the guest's kernel does with the bytes of
-        pages that are freed: "zero" (Linux's init_on_free), "poison" (0xaa, page_poison) or nothing.
+        and page_poison are on if nothing is said). `on_free` is what the guest's kernel does with the bytes
+        of pages that are freed: "zero" (Linux's init_on_free), "poison" (0xaa, page_poison) or nothing.
         ConfigError, OutOfMemory.
         """
         if checks.text(name, "VM name") in self._vms:
