@@ -190,7 +190,7 @@ def _prefix(whole: list[int], part: list[int]) -> int:
 
 
 def rows() -> list[Row]:
-    parts = (idle(True), idle(False), high_water_mark(), all_but_sixteen(), order())
+    parts = (idle(True), idle(False), high_water_mark(), reporting(), all_but_sixteen(), order())
     return [row for part in parts for row in part]
 
 

@@ -26,8 +26,29 @@ void Buddy::push(hw::Vcpu& vcpu, Gfn gfn, int order) const {
   page.use = PageUse::free;
   page.order = static_cast<std::uint8_t>(order);
   vcpu.store(page_entry(gfn), page);
-  if (area.head != 0) set<&Page::previous>(vcpu, page_entry(Gfn{area.head}), short_number(gfn));
+  if (area.head != 0) {
+    set<&Page::previous>(vcpu, page_entry(Gfn{area.head}), short_number(gfn));
+  } else {
+    vcpu.store(tail_entry(zone_, order), short_number(gfn));
+  }
   vcpu.store(area_entry(zone_, order), FreeArea{short_number(gfn), area.count + 1});
+}
+
+void Buddy::push_back(hw::Vcpu& vcpu, Gfn gfn, int order) const {
+  const auto tail = vcpu.load<std::uint32_t>(tail_entry(zone_, order));
+  if (tail == 0) {
+    push(vcpu, gfn, order);
+    return;
+  }
+  auto page = vcpu.load<Page>(page_entry(gfn));
+  page.next = 0;
+  page.previous = tail;
+  page.use = PageUse::free;
+  page.order = static_cast<std::uint8_t>(order);
+  vcpu.store(page_entry(gfn), page);
+  set<&Page::next>(vcpu, page_entry(Gfn{tail}), short_number(gfn));
+  vcpu.store(tail_entry(zone_, order), short_number(gfn));
+  set<&FreeArea::count>(vcpu, area_entry(zone_, order), get<&FreeArea::count>(vcpu, area_entry(zone_, order)) + 1);
 }
 
 void Buddy::remove(hw::Vcpu& vcpu, Gfn gfn, int order) const {
@@ -38,10 +59,42 @@ void Buddy::remove(hw::Vcpu& vcpu, Gfn gfn, int order) const {
   } else {
     area.head = page.next;
   }
-  if (page.next != 0) set<&Page::previous>(vcpu, page_entry(Gfn{page.next}), page.previous);
+  if (page.next != 0) {
+    set<&Page::previous>(vcpu, page_entry(Gfn{page.next}), page.previous);
+  } else {
+    vcpu.store(tail_entry(zone_, order), page.previous);
+  }
   set<&Page::use>(vcpu, page_entry(gfn), PageUse::none);
+  if ((page.flags & page_flag::kReported) != 0) set<&Page::flags>(vcpu, page_entry(gfn), 0);
   --area.count;
   vcpu.store(area_entry(zone_, order), area);
+}
+
+void Buddy::rotate_to_front(hw::Vcpu& vcpu, Gfn block, int order) const {
+  const auto before = get<&Page::previous>(vcpu, page_entry(block));
+  if (before == 0) return;
+  const Gfn head = first_free(vcpu, order);
+  const Gfn tail{vcpu.load<std::uint32_t>(tail_entry(zone_, order))};
+  set<&Page::next>(vcpu, page_entry(tail), short_number(head));
+  set<&Page::previous>(vcpu, page_entry(head), short_number(tail));
+  set<&Page::next>(vcpu, page_entry(Gfn{before}), 0);
+  set<&Page::previous>(vcpu, page_entry(block), 0);
+  set<&FreeArea::head>(vcpu, area_entry(zone_, order), short_number(block));
+  vcpu.store(tail_entry(zone_, order), before);
+}
+
+std::uint64_t Buddy::free_blocks(hw::Vcpu& vcpu, int order) const {
+  const std::uint64_t listed = get<&FreeArea::count>(vcpu, area_entry(zone_, order));
+  if (order != kMaxOrder) return listed;
+  return listed + ((get<&Zone::end>(vcpu, zone_) - get<&Zone::frontier>(vcpu, zone_)) >> kMaxOrder);
+}
+
+bool Buddy::is_reported(hw::Vcpu& vcpu, Gfn block) {
+  return (get<&Page::flags>(vcpu, page_entry(block)) & page_flag::kReported) != 0;
+}
+
+void Buddy::set_reported(hw::Vcpu& vcpu, Gfn block) {
+  set<&Page::flags>(vcpu, page_entry(block), page_flag::kReported);
 }
 
 bool Buddy::is_free_head(hw::Vcpu& vcpu, Gfn gfn, int order) {
@@ -120,27 +173,44 @@ std::optional<Gfn> Buddy::allocate_span(hw::Vcpu& vcpu, std::uint64_t frames, Pa
   return Gfn{first};
 }
 
-void Buddy::merge_and_push(hw::Vcpu& vcpu, Gfn gfn, int order) const {
+Buddy::Block Buddy::merge(hw::Vcpu& vcpu, Block block) const {
   const auto frontier = get<&Zone::frontier>(vcpu, zone_);
-  while (order < kMaxOrder) {
-    const Gfn buddy{gfn.value ^ (1ull << order)};
-    if (buddy.value + (1ull << order) > frontier || !is_free_head(vcpu, buddy, order)) break;
-    remove(vcpu, buddy, order);
-    gfn = std::min(gfn, buddy);
-    ++order;
+  while (block.order < kMaxOrder) {
+    const Gfn buddy{block.first.value ^ (1ull << block.order)};
+    if (buddy.value + (1ull << block.order) > frontier || !is_free_head(vcpu, buddy, block.order)) break;
+    remove(vcpu, buddy, block.order);
+    block = {std::min(block.first, buddy), block.order + 1};
   }
-  push(vcpu, gfn, order);
+  return block;
 }
 
-void Buddy::free(hw::Vcpu& vcpu, Gfn gfn, int order) const {
+int Buddy::free(hw::Vcpu& vcpu, Gfn gfn, int order) const {
   auto page = vcpu.load<Page>(page_entry(gfn));
   page.use = PageUse::none;
   page.flags = 0;
   page.references = 0;
   vcpu.store(page_entry(gfn), page);
   set<&Zone::free>(vcpu, zone_, get<&Zone::free>(vcpu, zone_) + (1ull << order));
-  const int block = std::min(order, kMaxOrder);
-  for (std::uint64_t at = 0; at < 1ull << order; at += 1ull << block) merge_and_push(vcpu, gfn + at, block);
+  const int part = std::min(order, kMaxOrder);
+  int largest = 0;
+  for (std::uint64_t at = 0; at < 1ull << order; at += 1ull << part) {
+    const Block block = merge(vcpu, {gfn + at, part});
+    push(vcpu, block.first, block.order);
+    largest = std::max(largest, block.order);
+  }
+  return largest;
+}
+
+void Buddy::isolate(hw::Vcpu& vcpu, Gfn block, int order) const {
+  remove(vcpu, block, order);
+  set<&Zone::free>(vcpu, zone_, get<&Zone::free>(vcpu, zone_) - (1ull << order));
+}
+
+int Buddy::put_back(hw::Vcpu& vcpu, Gfn block, int order) const {
+  set<&Zone::free>(vcpu, zone_, get<&Zone::free>(vcpu, zone_) + (1ull << order));
+  const Block whole = merge(vcpu, {block, order});
+  push_back(vcpu, whole.first, whole.order);
+  return whole.order;
 }
 
 void Buddy::split(hw::Vcpu& vcpu, Gfn gfn, int order) {
@@ -161,9 +231,10 @@ void Buddy::check(hw::Vcpu& vcpu) const {
       ++blocks;
       listed += 1ull << order;
     }
-    if (blocks != get<&FreeArea::count>(vcpu, area_entry(zone_, order)))
+    if (blocks != get<&FreeArea::count>(vcpu, area_entry(zone_, order)) ||
+        previous != vcpu.load<std::uint32_t>(tail_entry(zone_, order)))
       throw InvariantError("guest buddy: the list of order " + std::to_string(order) +
-                           " does not hold as many blocks as it counts");
+                           " does not hold as many blocks as it counts, or ends elsewhere");
   }
   if (listed != free_frames(vcpu))
     throw InvariantError("guest buddy: " + std::to_string(free_frames(vcpu)) + " frames counted free, lists hold " +

@@ -23,9 +23,10 @@ std::uint64_t first_frame(std::uint64_t frames) {
 
 }  // namespace
 
-Kernel::Kernel(std::vector<hw::Vcpu*> vcpus, std::uint64_t bytes, int levels)
+Kernel::Kernel(std::vector<hw::Vcpu*> vcpus, std::uint64_t bytes, int levels, const BootParameters& parameters)
     : frames_(checked_frames(bytes)),
       levels_(levels),
+      parameters_(parameters),
       cpus_(std::move(vcpus), vmstat_),
       pages_(cpus_.boot(), first_frame(frames_), frames_, cpus_.size()),
       mappings_(pages_, cpus_, processes_, vmstat_),
@@ -34,6 +35,7 @@ Kernel::Kernel(std::vector<hw::Vcpu*> vcpus, std::uint64_t bytes, int levels)
       swap_(pages_, vmstat_),
       reclaim_(pages_, mappings_, cpus_, swap_, timers_, psi_, vmstat_),
       cache_(pages_, mappings_, timers_, psi_, vmstat_) {
+  pages_.fill_freed(parameters.on_free);
   hw::Vcpu& boot = cpus_.boot();
   set<&BootInfo::magic>(boot, BootInfo::kAt, BootInfo::kMagic);
   set<&BootInfo::frames>(boot, BootInfo::kAt, frames_);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/event_log.hpp"
+#include "guest/boot_parameters.hpp"
 #include "guest/devices.hpp"
 #include "guest/interrupt_table.hpp"
 #include "guest/mappings.hpp"
@@ -44,7 +45,7 @@ struct MapRequest {
 class Kernel final : public hw::TrapHandler {
  public:
   /// Boots: lays out its data in guest memory of `bytes` bytes. ConfigError if that is too small.
-  Kernel(std::vector<hw::Vcpu*> vcpus, std::uint64_t bytes, int levels);
+  Kernel(std::vector<hw::Vcpu*> vcpus, std::uint64_t bytes, int levels, const BootParameters& parameters = {});
 
   Process& spawn(hw::Vcpu& vcpu, const std::string& name);
   /// The child has a copy-on-write copy of everything. OutOfMemory if the guest has no room for its tables.
@@ -102,6 +103,8 @@ class Kernel final : public hw::TrapHandler {
   Timers& timers() { return timers_; }
   Devices& devices() { return *devices_; }
   PageAllocator& pages() { return pages_; }
+  Reclaim& reclaim() { return reclaim_; }
+  const BootParameters& parameters() const { return parameters_; }
   /// What the kernel has logged, at the time that its vCPUs show.
   Events& events() { return events_; }
   std::uint64_t frames() const { return frames_; }
@@ -141,6 +144,7 @@ class Kernel final : public hw::TrapHandler {
 
   std::uint64_t frames_;
   int levels_;
+  BootParameters parameters_;
   int next_id_ = 1;
   VmStat vmstat_;
   Cpus cpus_;

@@ -43,6 +43,12 @@ struct Zone {
 };
 inline constexpr int kZones = 3;
 
+/// gPA 0x2400: FreeTails[kZones], where each zone's free lists end.
+struct FreeTails {
+  static constexpr Gpa kAt{0x2400};
+  std::uint32_t tails[12];  ///< by order: gPFN of the last block, 0 if there is none; the last is padding
+};
+
 /// gPA 0x3000: a list of the pages that reclaim looks at, linked through Page. The head is the youngest.
 struct LruList {
   static constexpr Gpa kAt{0x3000};
@@ -101,6 +107,7 @@ inline constexpr std::uint16_t kSwapCache = 1 << 5;   ///< `slot` holds, or will
 inline constexpr std::uint16_t kReclaim = 1 << 6;     ///< free it when its write has ended
 inline constexpr std::uint16_t kWorkingset = 1 << 7;  ///< came back soon after it had been evicted
 inline constexpr std::uint16_t kReported = 1 << 8;    ///< free, and the host has been told
+inline constexpr std::uint16_t kOffline = 1 << 9;     ///< in the balloon: what is in it is the host's
 }  // namespace page_flag
 
 /// One entry of the page array: what the kernel knows of one guest frame. Of a block only the first frame's entry
@@ -116,7 +123,8 @@ struct Page {
   std::uint32_t owner;       ///< anonymous: family of the processes that may map it; file: its number
   std::uint32_t slot;        ///< kSwapCache: its slot
 };
-static_assert(sizeof(Page) == 32 && sizeof(Zone) == 192 && sizeof(LruList) == 16 && sizeof(PerCpuPages) == 16);
+static_assert(sizeof(Page) == 32 && sizeof(Zone) == 192 && sizeof(FreeTails) == 48 && sizeof(LruList) == 16 &&
+              sizeof(PerCpuPages) == 16);
 
 /// gPA 0x10000; everything below is firmware and kernel data.
 inline constexpr Gpa kPageArray{0x10000};

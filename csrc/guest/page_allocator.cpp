@@ -74,6 +74,7 @@ std::optional<Gfn> PageAllocator::allocate(hw::Vcpu& vcpu, int order, PageUse us
 
 std::optional<Gfn> PageAllocator::allocate_slowly(hw::Vcpu& vcpu, int order, PageUse use, Need need) {
   if (listener_ != nullptr) listener_->flush(vcpu);
+  if (need == Need::spare) return allocate_above(vcpu, order, use, Mark::min);
   if (pressure_ != nullptr) pressure_->on_low_memory(vcpu);
   if (const auto gfn = allocate_above(vcpu, order, use, Mark::min)) return gfn;
   if (need == Need::desperate) {
@@ -169,8 +170,9 @@ bool PageAllocator::refill(hw::Vcpu& vcpu, int zone, PerCpuPages& list) {
 
 void PageAllocator::give(hw::Vcpu& vcpu, Gfn gfn, int order) {
   const int zone = zone_of(gfn);
+  if (on_free_ != OnFree::keep) fill(vcpu, gfn, order);
   if (order != 0) {
-    buddy(zone).free(vcpu, gfn, order);
+    give(vcpu, zone, gfn, order);
     return;
   }
   const Gpa at = list_entry(static_cast<std::size_t>(vcpu.id()), zone);
@@ -203,18 +205,32 @@ void PageAllocator::give(hw::Vcpu& vcpu, Gfn gfn, int order) {
 }
 
 void PageAllocator::spill(hw::Vcpu& vcpu, int zone, PerCpuPages& list, std::uint64_t frames) const {
-  const Buddy of_zone = buddy(zone);
   for (frames = std::min<std::uint64_t>(frames, list.count); frames != 0; --frames) {
     const Gfn gfn{list.tail};
     list.tail = get<&Page::previous>(vcpu, page_entry(gfn));
     --list.count;
-    of_zone.free(vcpu, gfn, 0);
+    give(vcpu, zone, gfn, 0);
   }
   if (list.tail == 0) {
     list.head = 0;
   } else {
     set<&Page::next>(vcpu, page_entry(Gfn{list.tail}), 0);
   }
+}
+
+void PageAllocator::fill(hw::Vcpu& vcpu, Gfn gfn, int order) const {
+  if (on_free_ == OnFree::zero) {
+    vcpu.zero(gfn.address(), kPageSize << order);
+    return;
+  }
+  std::array<std::byte, kPageSize> poison;
+  poison.fill(std::byte{kPagePoison});
+  for (std::uint64_t at = 0; at < 1ull << order; ++at) vcpu.write((gfn + at).address(), poison);
+}
+
+void PageAllocator::give(hw::Vcpu& vcpu, int zone, Gfn gfn, int order) const {
+  const int block = buddy(zone).free(vcpu, gfn, order);
+  if (observer_ != nullptr && block >= observed_order_) observer_->on_large_block();
 }
 
 void PageAllocator::drain(hw::Vcpu& vcpu) {
@@ -233,6 +249,11 @@ int PageAllocator::zone_of(Gfn gfn) const {
   int zone = top_;
   while (zone > 0 && gfn.value < zones_[static_cast<std::size_t>(zone)].first) --zone;
   return zone;
+}
+
+bool PageAllocator::manages(Gfn gfn) const {
+  const ZoneLimits& limits = zones_[static_cast<std::size_t>(zone_of(gfn))];
+  return gfn.value >= limits.first && gfn.value < limits.end;
 }
 
 std::uint64_t PageAllocator::zone_free_frames(hw::Vcpu& vcpu) const {

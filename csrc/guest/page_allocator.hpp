@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "guest/boot_parameters.hpp"
 #include "guest/buddy.hpp"
 #include "guest/page_array.hpp"
 #include "guest/watermark.hpp"
@@ -18,6 +19,7 @@ enum class Need : std::uint8_t {
   patient,    ///< reclaims as long as that helps (GFP_KERNEL)
   once,       ///< one round of reclaim and no more (__GFP_NORETRY)
   modest,     ///< no reclaim of its own; there is another way (a huge page)
+  spare,      ///< what is free above the min watermark, and no reclaim for it by anybody (no __GFP_RECLAIM)
   desperate,  ///< digs into the reserves and reclaims nothing: reclaim's own (PF_MEMALLOC)
 };
 
@@ -43,6 +45,16 @@ class FreeListener {
   virtual void flush(hw::Vcpu& vcpu) = 0;
 };
 
+/// Whoever wants to know of large free blocks.
+class FreeObserver {
+ public:
+  /// A frame that was freed is now part of a free block of at least the order asked for.
+  virtual void on_large_block() = 0;
+
+ protected:
+  ~FreeObserver() = default;
+};
+
 /// Of one zone; frames.
 struct ZoneInfo {
   const char* name = "";
@@ -59,6 +71,12 @@ class PageAllocator {
   PageAllocator(hw::Vcpu& boot, std::uint64_t first, std::uint64_t end, std::size_t vcpus);
 
   void relieve_with(Pressure& pressure) { pressure_ = &pressure; }
+  /// From now on every page that is freed is filled.
+  void fill_freed(OnFree with) { on_free_ = with; }
+  void tell_of_blocks(FreeObserver& observer, int order) {
+    observer_ = &observer;
+    observed_order_ = order;
+  }
 
   /// A block of 2^order frames, 0 to kMaxOrder; nothing when none is to be had.
   std::optional<Gfn> allocate(hw::Vcpu& vcpu, int order, PageUse use, Need need = Need::patient);
@@ -92,6 +110,8 @@ class PageAllocator {
   /// Zones that have frames, as /proc/zoneinfo and /proc/buddyinfo.
   std::vector<ZoneInfo> zoneinfo(hw::Vcpu& vcpu) const;
   int zone_of(Gfn gfn) const;
+  /// The frame is the allocator's to give.
+  bool manages(Gfn gfn) const;
   Buddy buddy(int zone) const { return Buddy(zone_entry(zone)); }
   const Watermarks& watermarks(int zone) const { return zones_[static_cast<std::size_t>(zone)].marks; }
   /// Throws InvariantError if lists, counts and page entries disagree.
@@ -113,6 +133,8 @@ class PageAllocator {
   std::optional<Gfn> take_single(hw::Vcpu& vcpu, int zone, PageUse use);
   bool refill(hw::Vcpu& vcpu, int zone, PerCpuPages& list);
   void spill(hw::Vcpu& vcpu, int zone, PerCpuPages& list, std::uint64_t frames) const;
+  void give(hw::Vcpu& vcpu, int zone, Gfn gfn, int order) const;
+  void fill(hw::Vcpu& vcpu, Gfn gfn, int order) const;
   std::uint64_t per_cpu_frames(hw::Vcpu& vcpu) const;
   static Gpa list_entry(std::size_t vcpu, int zone) {
     return PerCpuPages::kAt + (vcpu * kZones + static_cast<std::size_t>(zone)) * sizeof(PerCpuPages);
@@ -125,6 +147,9 @@ class PageAllocator {
   bool is_reclaiming_ = false;
   Pressure* pressure_ = nullptr;
   FreeListener* listener_ = nullptr;
+  OnFree on_free_ = OnFree::keep;
+  FreeObserver* observer_ = nullptr;
+  int observed_order_ = 0;
 };
 
 }  // namespace vmem::guest

@@ -38,6 +38,10 @@ inline Gpa zone_entry(int zone) { return Zone::kAt + static_cast<std::uint64_t>(
 inline Gpa area_entry(Gpa zone, int order) {
   return zone + offsetof(Zone, areas) + static_cast<std::uint64_t>(order) * sizeof(FreeArea);
 }
+inline Gpa tail_entry(Gpa zone, int order) {
+  const std::uint64_t number = (zone.value - Zone::kAt.value) / sizeof(Zone);
+  return FreeTails::kAt + number * sizeof(FreeTails) + static_cast<std::uint64_t>(order) * sizeof(std::uint32_t);
+}
 inline std::uint32_t short_number(Gfn gfn) { return static_cast<std::uint32_t>(gfn.value); }
 
 }  // namespace vmem::guest

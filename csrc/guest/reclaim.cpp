@@ -134,6 +134,7 @@ void Reclaim::shrink(hw::Vcpu& vcpu, int priority, std::uint64_t target) {
   if (can_swap(vcpu) && is_inactive_low(vcpu, false)) shrink_active(vcpu, LruKind::active_anonymous, kCluster);
   swap_.start_writes(vcpu);
   if (files_ != nullptr) files_->start_writes(vcpu);
+  if (shrinker_ != nullptr) reclaimed_ += shrinker_scan_.run(vcpu, *shrinker_, priority);
 }
 
 void Reclaim::shrink_active(hw::Vcpu& vcpu, LruKind kind, std::uint64_t count) {

@@ -8,6 +8,7 @@
 #include "guest/mappings.hpp"
 #include "guest/page_store.hpp"
 #include "guest/psi.hpp"
+#include "guest/shrinker.hpp"
 #include "guest/swap.hpp"
 #include "guest/timers.hpp"
 
@@ -21,6 +22,8 @@ class Reclaim final : public Pressure {
 
   Reclaim(PageAllocator& pages, Mappings& mappings, Cpus& cpus, Swap& swap, Timers& timers, Psi& psi, VmStat& vmstat);
 
+  /// Memory that it may ask for besides.
+  void add_shrinker(Shrinker& shrinker) { shrinker_ = &shrinker; }
   /// Where file pages go; without one they stay.
   void keep_files_in(PageStore& files) { files_ = &files; }
 
@@ -65,6 +68,8 @@ class Reclaim final : public Pressure {
   Psi& psi_;
   VmStat& vmstat_;
   PageStore* files_ = nullptr;
+  Shrinker* shrinker_ = nullptr;
+  ShrinkerScan shrinker_scan_;
   Timers::Id kswapd_;
   bool is_running_ = false;  ///< reclaim is not entered from its own waits
   bool is_direct_ = false;

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -21,6 +22,13 @@ vmm::balloon::BalloonDevice& device_of(sim::Machine& machine, std::uint16_t vm) 
   vmm::Vm& owner = *machine.guest(vm).vm;
   if (owner.balloon() == nullptr) throw ConfigError("VM '" + owner.config().name + "' has no balloon");
   return *owner.balloon();
+}
+
+vmm::balloon::BalloonDevice& hinting_device(sim::Machine& machine, std::uint16_t vm) {
+  vmm::balloon::BalloonDevice& device = device_of(machine, vm);
+  if ((device.offered() & virtio::balloon::kFreePageHint) == 0)
+    throw ConfigError("VM '" + machine.guest(vm).vm->config().name + "': its balloon does not offer free_page_hint");
+  return device;
 }
 
 guest::BalloonDriver& driver_of(sim::Machine& machine, std::uint16_t vm) {
@@ -52,6 +60,11 @@ py::dict counters(PyMachine& self, std::uint16_t vm) {
   dict["reports"] = stat.reports;
   dict["reported"] = stat.reported;
   dict["reported_discarded"] = stat.reported_discarded;
+  dict["hint_rounds"] = stat.hint_rounds;
+  dict["hints"] = stat.hints;
+  dict["hinted"] = stat.hinted;
+  dict["stale_hints"] = stat.stale_hints;
+  dict["hinted_discarded"] = stat.hinted_discarded;
   return dict;
 }
 
@@ -67,12 +80,24 @@ py::dict violations(PyMachine& self, std::uint16_t vm) {
 
 py::dict driver_stat(PyMachine& self, std::uint16_t vm) {
   auto entered = self.look();
-  const guest::BalloonDriverStat& stat = driver_of(*entered, vm).stat();
+  const guest::BalloonDriver& driver = driver_of(*entered, vm);
+  const guest::BalloonDriverStat& stat = driver.stat();
+  const guest::PageReportingStat reporting =
+      driver.reporting() != nullptr ? driver.reporting()->stat() : guest::PageReportingStat{};
+  const guest::HintingStat hinting = driver.hinting() != nullptr ? driver.hinting()->stat() : guest::HintingStat{};
   py::dict dict;
   dict["balloon_inflate"] = stat.inflated;
   dict["balloon_deflate"] = stat.deflated;
   dict["out_of_puff"] = stat.out_of_puff;
   dict["oom_deflated"] = stat.oom_deflated;
+  dict["report_cycles"] = reporting.cycles;
+  dict["report_requests"] = reporting.requests;
+  dict["reported_blocks"] = reporting.blocks;
+  dict["reported_pages"] = reporting.pages;
+  dict["hint_rounds"] = hinting.rounds;
+  dict["hinted_blocks"] = hinting.blocks;
+  dict["hinted_blocks_shrunk"] = hinting.shrunk;
+  dict["hinted_blocks_held"] = driver.hinting() != nullptr ? driver.hinting()->blocks() : 0;
   return dict;
 }
 
@@ -81,6 +106,30 @@ std::vector<std::uint64_t> driver_pages(PyMachine& self, std::uint16_t vm) {
   std::vector<std::uint64_t> pages;
   for (const Gfn page : driver_of(*entered, vm).pages()) pages.push_back(page.value);
   return pages;
+}
+
+/// [(gPA of descriptors, available ring, used ring; entries)] by number of the queue
+std::vector<std::tuple<std::uint64_t, std::uint64_t, std::uint64_t, std::uint16_t>> driver_queues(PyMachine& self,
+                                                                                                  std::uint16_t vm) {
+  std::vector<std::tuple<std::uint64_t, std::uint64_t, std::uint64_t, std::uint16_t>> queues;
+  for (const virtio::Rings& rings : driver_of(*self.look(), vm).rings())
+    queues.emplace_back(rings.descriptors.value, rings.available.value, rings.used.value, rings.size);
+  return queues;
+}
+
+std::string hinting(PyMachine& self, std::uint16_t vm) {
+  using State = vmm::balloon::HintRounds::State;
+  switch (hinting_device(*self.look(), vm).hint_rounds().state()) {
+    case State::stopped:
+      return "stopped";
+    case State::requested:
+      return "requested";
+    case State::started:
+      return "started";
+    case State::done:
+      break;
+  }
+  return "done";
 }
 
 /// [(nanoseconds of the clock, bytes that the guest keeps)]
@@ -136,6 +185,16 @@ void bind_balloon(py::classh<PyMachine>& machine) {
            [](PyMachine& self, std::uint16_t vm, bool inhibited) { device_of(*self.enter(), vm).inhibit(inhibited); })
       .def("watch_balloon", [](PyMachine& self, std::uint16_t vm) { device_of(*self.enter(), vm).watch(); })
       .def("take_balloon_changes", &take_changes)
+      .def("balloon_hinting", &hinting)
+      .def("start_balloon_hinting",
+           [](PyMachine& self, std::uint16_t vm) { hinting_device(*self.enter(), vm).start_hinting(); })
+      .def("stop_balloon_hinting",
+           [](PyMachine& self, std::uint16_t vm) { hinting_device(*self.enter(), vm).stop_hinting(); })
+      .def("finish_balloon_hinting",
+           [](PyMachine& self, std::uint16_t vm) { hinting_device(*self.enter(), vm).finish_hinting(); })
+      .def("balloon_needs_reset",
+           [](PyMachine& self, std::uint16_t vm) { return device_of(*self.look(), vm).needs_reset(); })
+      .def("balloon_driver_queues", &driver_queues)
       .def("balloon_counters", &counters)
       .def("balloon_violations", &violations)
       .def("balloon_driver_stat", &driver_stat)

@@ -46,8 +46,20 @@ vmm::ShadowSync shadow_sync(const std::string& name) {
 
 vmm::BalloonConfig balloon_config(const std::optional<std::map<std::string, bool>>& features) {
   if (!features) return {};
-  return {true, features->at("must_tell_host"), features->at("deflate_on_oom"), features->at("page_poison"),
-          features->at("free_page_reporting")};
+  return {.present = true,
+          .must_tell_host = features->at("must_tell_host"),
+          .deflate_on_oom = features->at("deflate_on_oom"),
+          .page_poison = features->at("page_poison"),
+          .free_page_reporting = features->at("free_page_reporting"),
+          .free_page_hint = features->at("free_page_hint"),
+          .statistics = features->at("statistics")};
+}
+
+guest::OnFree on_free(const std::string& name) {
+  if (name == "keep") return guest::OnFree::keep;
+  if (name == "zero") return guest::OnFree::zero;
+  if (name == "poison") return guest::OnFree::poison;
+  throw ConfigError("unknown on_free '" + name + "', accepted are keep, zero and poison");
 }
 
 struct Where {
@@ -209,7 +221,7 @@ void bind_host(py::classh<PyMachine>& machine) {
              bool direct_faults, std::uint32_t software_tlb, std::uint64_t reservation, std::uint64_t limit,
              std::uint32_t shares, std::uint64_t disk, std::uint64_t swap,
              const std::optional<std::map<std::string, bool>>& balloon, const std::string& free_calls,
-             Nanoseconds scan_period, bool scan_pauses, bool can_be_swapped) {
+             Nanoseconds scan_period, bool scan_pauses, bool can_be_swapped, const std::string& freed) {
             vmm::VmConfig config;
             config.name = name;
             config.memory = memory;
@@ -229,13 +241,13 @@ void bind_host(py::classh<PyMachine>& machine) {
             config.scan.period = scan_period;
             config.scan.pauses = scan_pauses;
             config.can_be_swapped = can_be_swapped;
-            return self.enter()->create_vm(config);
+            return self.enter()->create_vm(config, {on_free(freed)});
           },
           py::kw_only(), py::arg("name"), py::arg("memory"), py::arg("vcpus"), py::arg("mmu"), py::arg("backing"),
           py::arg("cpu"), py::arg("sync"), py::arg("shadow_pages"), py::arg("direct_faults"), py::arg("software_tlb"),
           py::arg("reservation"), py::arg("limit"), py::arg("shares"), py::arg("disk"), py::arg("swap"),
           py::arg("balloon"), py::arg("free_calls"), py::arg("scan_period"), py::arg("scan_pauses"),
-          py::arg("can_be_swapped"))
+          py::arg("can_be_swapped"), py::arg("on_free"))
       .def("destroy_vm", [](PyMachine& self, std::uint16_t vm) { self.enter()->destroy_vm(vm); })
       .def("meminfo",
            [](PyMachine& self) {

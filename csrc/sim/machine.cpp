@@ -59,13 +59,13 @@ static_assert(static_cast<unsigned>(AccessKind::store) == 1 && static_cast<unsig
 
 }  // namespace
 
-std::uint16_t Machine::create_vm(const vmm::VmConfig& config) {
+std::uint16_t Machine::create_vm(const vmm::VmConfig& config, const guest::BootParameters& parameters) {
   vmm::Vm& vm = hypervisor_.create_vm(config);
   try {
     std::vector<hw::Vcpu*> vcpus;
     vcpus.reserve(vm.vcpu_count());
     for (std::size_t i = 0; i < vm.vcpu_count(); ++i) vcpus.push_back(&vm.vcpu(i));
-    auto kernel = std::make_unique<guest::Kernel>(std::move(vcpus), config.memory, config.cpu.guest_levels);
+    auto kernel = std::make_unique<guest::Kernel>(std::move(vcpus), config.memory, config.cpu.guest_levels, parameters);
     if (config.free_calls == vmm::FreeCalls::each) kernel->hint_free_pages();
     if (config.free_calls == vmm::FreeCalls::batched) kernel->hint_free_pages_in_batches();
     vm.reset_counters();

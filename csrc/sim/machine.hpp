@@ -37,7 +37,7 @@ class Machine {
   CostModel& costs() { return costs_; }
   Timekeeper& time() { return time_; }
   Scheduler& scheduler() { return scheduler_; }
-  std::uint16_t create_vm(const vmm::VmConfig& config);
+  std::uint16_t create_vm(const vmm::VmConfig& config, const guest::BootParameters& parameters = {});
   void destroy_vm(std::uint16_t id);
   /// ConfigError if there is no such VM, vCPU or process.
   Guest& guest(std::uint16_t id);

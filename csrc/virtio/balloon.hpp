@@ -15,6 +15,9 @@ inline constexpr std::uint32_t kActual = 4;       ///< pages that are in it; the
 inline constexpr std::uint32_t kHintCommand = 8;  ///< free page hinting
 inline constexpr std::uint32_t kPoison = 12;      ///< what fills free pages; the driver writes
 
+/// Values of the free page hinting command: these two, or the id of a round. QEMU's ids begin at kFirstHintRound.
+inline constexpr std::uint32_t kHintStop = 0, kHintDone = 1, kFirstHintRound = 0x8000'0000;
+
 /// A page is 4 KiB whatever the guest's pages are.
 using Pfn = std::uint32_t;
 /// The most that Linux puts into one request (VIRTIO_BALLOON_ARRAY_PFNS_MAX).

@@ -28,13 +28,15 @@ struct DiskConfig {
   std::uint64_t bandwidth = 2'000'000'000;  ///< bytes a second
 };
 
-/// A memory balloon (virtio 1.2, 5.5) and the features that it offers besides statistics.
+/// A memory balloon (virtio 1.2, 5.5) and the features that it offers.
 struct BalloonConfig {
   bool present = false;
   bool must_tell_host = false;
   bool deflate_on_oom = false;
   bool page_poison = true;  ///< QEMU's default
   bool free_page_reporting = false;
+  bool free_page_hint = false;
+  bool statistics = true;
 };
 
 /// Whether the guest's kernel tells its hypervisor of memory that it frees, by hypercall.

@@ -11,7 +11,16 @@ from vmem.sizes import Size, parse_size
 UNKNOWN = 2**64 - 1
 """A statistic that the guest has not told."""
 
-FEATURES = ("must_tell_host", "deflate_on_oom", "page_poison", "free_page_reporting")
+FEATURES = (
+    "statistics",
+    "must_tell_host",
+    "deflate_on_oom",
+    "free_page_hint",
+    "page_poison",
+    "free_page_reporting",
+)
+_OFFERED = ("statistics", "page_poison")
+"""Those that a balloon has if nothing is said: QEMU's."""
 
 
 class Balloon:
@@ -83,10 +92,37 @@ class Balloon:
         """
         return self._core.take_balloon_changes(self._vm)
 
+    def start_hinting(self) -> None:
+        """Asks the guest for all of its free pages (free page hinting), in a new round. As time passes it
+        tells them, and their machine frames are taken away at once; it keeps its hands off them until
+        `finish_hinting`, or until it is short of memory. ConfigError without the feature `free_page_hint`.
+        """
+        self._core.start_balloon_hinting(self._vm)
+
+    def stop_hinting(self) -> None:
+        """Wants no more hints; what has been hinted stays so."""
+        self._core.stop_balloon_hinting(self._vm)
+
+    def finish_hinting(self) -> None:
+        """Tells the guest that it may use its pages again."""
+        self._core.finish_balloon_hinting(self._vm)
+
+    @property
+    def hinting(self) -> str:
+        """Of the last round: "requested", "started", "stopped" (by either side) or "done"."""
+        return self._core.balloon_hinting(self._vm)
+
+    @property
+    def needs_reset(self) -> bool:
+        """The driver has broken a queue: the device does nothing more until it is reset."""
+        return self._core.balloon_needs_reset(self._vm)
+
     def counters(self) -> dict[str, int]:
         """Since the VM was created: pages `inflated deflated`, their requests, machine frames `discarded`
-        for them, blocks `reports`, their pages `reported` and the frames `reported_discarded`; and `held`,
-        the pages in the balloon now.
+        for them, blocks `reports`, their pages `reported` and the frames `reported_discarded`; rounds of
+        hinting that the driver has begun `hint_rounds`, blocks `hints`, their pages `hinted`, blocks that
+        came too late `stale_hints` and the frames `hinted_discarded`; and `held`, the pages in the balloon
+        now.
         """
         return self._core.balloon_counters(self._vm)
 
@@ -111,7 +147,11 @@ class BalloonDriver:
         return self._core.balloon_driver_pages(self._vm)
 
     def stat(self) -> dict[str, int]:
-        """Since boot: pages `balloon_inflate balloon_deflate`, times `out_of_puff`, pages `oom_deflated`."""
+        """Since boot: pages `balloon_inflate balloon_deflate`, times `out_of_puff`, pages `oom_deflated`; of
+        free page reporting `report_cycles`, `report_requests`, `reported_blocks`, `reported_pages`; of
+        hinting `hint_rounds`, `hinted_blocks`, those that reclaim took back early, `hinted_blocks_shrunk`,
+        and those that the driver still has, `hinted_blocks_held`.
+        """
         return self._core.balloon_driver_stat(self._vm)
 
 
@@ -127,4 +167,4 @@ def accept_balloon(balloon: bool | Mapping[str, bool] | None, name: str) -> dict
             raise ConfigError(
                 f"balloon of VM {name!r}: {feature}={on!r}; accepted are {', '.join(FEATURES)}, True or False"
             )
-    return {feature: features.get(feature, feature == "page_poison") for feature in FEATURES}
+    return {feature: features.get(feature, feature in _OFFERED) for feature in FEATURES}

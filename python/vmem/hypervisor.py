@@ -32,6 +32,7 @@ _SYNCS = ("trace", "unsync", "vtlb")
 MmuMode = Literal["native", "nested", "shadow", "software-tlb"]
 ShadowSync = Literal["trace", "unsync", "vtlb"]
 Backing = Literal["4KiB", "2MiB", "1GiB", "auto"]
+OnFree = Literal["keep", "zero", "poison"]
 
 
 class Vcpu:
@@ -262,6 +263,7 @@ class Hypervisor:
         reclaim: Reclaim = "swap",
         scan_period: Duration = "10s",
         scan_pauses: bool = True,
+        on_free: OnFree = "keep",
     ) -> Vm:
         """A new VM with a booted guest kernel.
 
@@ -277,9 +279,12 @@ class Hypervisor:
         reclaims first from VMs that hold the most for their `shares`. `disk` gives it a virtual disk of that
         size (a multiple of 4 KiB; `Vm.disk`), `swap` a second one of the same kind for the guest to swap to,
         `balloon` a memory balloon (`Vm.balloon`): True, or features by name
-        (`must_tell_host deflate_on_oom page_poison free_page_reporting`). `reclaim` is the way in which the
+        (`statistics must_tell_host deflate_on_oom free_page_hint page_poison free_page_reporting`; the first
+        and page_poison are on if nothing is said). `reclaim` is the way in which the
         host gets memory back besides its swap (`vmem.ways.WHAT`); "none" keeps it from swapping, too. A scan
-        looks every `scan_period`, the vCPUs standing still if it `scan_pauses`. ConfigError, OutOfMemory.
+        looks every `scan_period`, the vCPUs standing still if it `scan_pauses`. `on_free` is what the guest's
+        kernel does with the bytes of pages that are freed: "zero" (Linux's init_on_free), "poison" (0xaa,
+        page_poison) or nothing. ConfigError, OutOfMemory.
         """
         if checks.text(name, "VM name") in self._vms:
             raise ConfigError(f"VM name: {name!r} is taken; this host has {', '.join(self._vms)}")
@@ -310,6 +315,7 @@ class Hypervisor:
             scan_period=way.scan_period,
             scan_pauses=way.scan_pauses,
             can_be_swapped=way.can_be_swapped,
+            on_free=checks.one_of(on_free, "on_free", ("keep", "zero", "poison")),
         )
         self._vms[name] = vm = Vm(self._core, vm_id, name, size, mmu, vcpus, processor)
         vm.disk = Disk(self._core, vm_id, disk_bytes) if disk_bytes else None

@@ -14,15 +14,18 @@ namespace {
 using virtio::balloon::Pfn;
 
 std::uint64_t features(const BalloonConfig& config) {
-  return virtio::balloon::kStatsQueue | (config.must_tell_host ? virtio::balloon::kMustTellHost : 0) |
+  return (config.statistics ? virtio::balloon::kStatsQueue : 0) |
+         (config.must_tell_host ? virtio::balloon::kMustTellHost : 0) |
          (config.deflate_on_oom ? virtio::balloon::kDeflateOnOom : 0) |
+         (config.free_page_hint ? virtio::balloon::kFreePageHint : 0) |
          (config.page_poison ? virtio::balloon::kPagePoison : 0) |
          (config.free_page_reporting ? virtio::balloon::kPageReporting : 0);
 }
 
 /// Queues are numbered over those that exist, as QEMU and Linux do.
 std::vector<std::uint16_t> queues(const BalloonConfig& config) {
-  std::vector<std::uint16_t> sizes(3, BalloonDevice::kQueueSize);
+  std::vector<std::uint16_t> sizes(config.statistics ? 3 : 2, BalloonDevice::kQueueSize);
+  if (config.free_page_hint) sizes.push_back(BalloonDevice::kHintingQueueSize);
   if (config.free_page_reporting) sizes.push_back(BalloonDevice::kReportingQueueSize);
   return sizes;
 }
@@ -44,8 +47,12 @@ void for_each_pfn(GuestMemory& memory, const virtio::Chain& chain, Use&& use) {
 BalloonDevice::BalloonDevice(Vm& vm, std::uint32_t window, const BalloonConfig& config)
     : VirtioDevice(vm, window, virtio::kBalloonDeviceId, features(config), queues(config)),
       config_(config),
-      stats_queue_(2),
-      reporting_queue_(config.free_page_reporting ? 3 : 0),
+      stats_queue_(config.statistics ? 2 : kNoQueue),
+      hinting_queue_(!config.free_page_hint ? kNoQueue
+                     : config.statistics    ? 3
+                                            : 2),
+      reporting_queue_(
+          !config.free_page_reporting ? kNoQueue : 2u + (config.statistics ? 1 : 0) + (config.free_page_hint ? 1 : 0)),
       held_(vm.frames()),
       partial_(page_frames(vm.config().backing.largest)) {
   if (vm.is_native())
@@ -86,6 +93,8 @@ void BalloonDevice::on_reset() {
   held_.assign(held_.size(), false);
   held_count_ = 0;
   has_stats_buffer_ = false;
+  has_told_id_ = false;
+  rounds_.stop();
   poison_ = 0;
 }
 
@@ -98,6 +107,7 @@ std::uint32_t BalloonDevice::read_config(std::uint32_t offset) {
     case virtio::balloon::kPoison:
       return config_.page_poison ? poison_ : ~0u;
     case virtio::balloon::kHintCommand:
+      if (config_.free_page_hint) return rounds_.command();
       return config_.page_poison ? 0 : ~0u;
     default:
       return ~0u;
@@ -137,6 +147,8 @@ void BalloonDevice::on_notify(hw::Vcpu& vcpu, std::uint32_t queue) {
     deflate(memory);
   } else if (queue == stats_queue_) {
     take_statistics(memory);
+  } else if (queue == hinting_queue_) {
+    take_hints(memory);
   } else {
     take_reports(memory);
   }
@@ -225,26 +237,6 @@ void BalloonDevice::ask_for_statistics() {
   has_stats_buffer_ = false;
   GuestMemory memory(vm(), vm().vcpu(0));
   push(memory, stats_queue_, stats_head_, 0);
-}
-
-void BalloonDevice::take_reports(GuestMemory& memory) {
-  const std::uint64_t bytes = page_bytes(vm().config().backing.largest);
-  while (pop(memory, reporting_queue_, chain_)) {
-    {
-      Discard discard(vm());
-      for (const virtio::Buffer& block : chain_.writable) {
-        ++stat_.reports;
-        ++memory.vcpu().mmu().event_counters().free_reports;
-        stat_.reported += block.length >> kPageShift;
-        // Not the guest's to lose: a block that is not made of whole host pages, or of free pages that it wants back
-        // with its poison.
-        if (inhibited_ || poison_ != 0 || block.at.value % bytes != 0 || block.length % bytes != 0) continue;
-        stat_.reported_discarded += discard.range(block.at.frame(), block.length >> kPageShift);
-      }
-      discard.add_to(memory.vcpu().mmu().event_counters());
-    }
-    push(memory, reporting_queue_, chain_.head, 0);
-  }
 }
 
 }  // namespace vmem::vmm::balloon

@@ -3,15 +3,21 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 #include <utility>
 #include <vector>
 
 #include "virtio/balloon.hpp"
+#include "vmm/balloon/hint_rounds.hpp"
 #include "vmm/balloon/partial_page.hpp"
 #include "vmm/balloon/rules.hpp"
 #include "vmm/daemon.hpp"
 #include "vmm/virtio_device.hpp"
 #include "vmm/vm_config.hpp"
+
+namespace vmem::vmm {
+class Discard;
+}
 
 namespace vmem::vmm::balloon {
 
@@ -22,6 +28,10 @@ struct BalloonStat {
   std::uint64_t discarded = 0;                 ///< frames that the host got back by inflation
   std::uint64_t reports = 0, reported = 0;     ///< blocks, and their frames
   std::uint64_t reported_discarded = 0;        ///< frames that the host got back by reports
+  std::uint64_t hint_rounds = 0;               ///< begun by the driver
+  std::uint64_t hints = 0, hinted = 0;         ///< blocks within a round, and their frames
+  std::uint64_t stale_hints = 0;               ///< blocks outside one: they came too late
+  std::uint64_t hinted_discarded = 0;          ///< frames that the host got back by hints
   std::array<std::uint64_t, kRules> broken{};  ///< by Rule
 };
 
@@ -45,7 +55,7 @@ struct ActualChange {
 /// answered as QEMU does: a page that does not exist is skipped, everything else is done.
 class BalloonDevice final : public VirtioDevice, public Daemon {
  public:
-  static constexpr std::uint16_t kQueueSize = 128, kReportingQueueSize = 32;
+  static constexpr std::uint16_t kQueueSize = 128, kHintingQueueSize = 1024, kReportingQueueSize = 32;
   static constexpr std::size_t kChanges = 4096;
 
   BalloonDevice(Vm& vm, std::uint32_t window, const BalloonConfig& config);
@@ -74,6 +84,14 @@ class BalloonDevice final : public VirtioDevice, public Daemon {
   /// While set, nothing is taken from the guest (QEMU's discard inhibitor: VFIO, post-copy migration).
   void inhibit(bool inhibited) { inhibited_ = inhibited; }
   bool is_inhibited() const { return inhibited_; }
+  /// Asks for hints of all free pages, in a new round. What is hinted is given back to the host at once, and the guest
+  /// does not use it before `finish_hinting` unless it is short of memory.
+  void start_hinting();
+  /// No more hints; what has been hinted stays so.
+  void stop_hinting();
+  /// The guest may use its pages again.
+  void finish_hinting();
+  const HintRounds& hint_rounds() const { return rounds_; }
   const BalloonStat& stat() const { return stat_; }
 
   Nanoseconds next_deadline() const override { return deadline_; }
@@ -86,12 +104,20 @@ class BalloonDevice final : public VirtioDevice, public Daemon {
   void write_config(hw::Vcpu& vcpu, std::uint32_t offset, std::uint32_t value) override;
 
  private:
-  static constexpr std::uint32_t kInflate = 0, kDeflate = 1;
+  static constexpr std::uint32_t kInflate = 0, kDeflate = 1, kNoQueue = ~0u;
 
   void inflate(GuestMemory& memory);
   void deflate(GuestMemory& memory);
   void take_statistics(GuestMemory& memory);
   void take_reports(GuestMemory& memory);
+  void take_hints(GuestMemory& memory);
+  void take_hinted(GuestMemory& memory, std::span<const virtio::Buffer> blocks);
+  /// The driver tells a command id. False: that was none, and the device needs a reset.
+  bool take_command(GuestMemory& memory);
+  /// Gives back what backs a free block of the guest. Returns the frames.
+  std::uint64_t take_free(Discard& discard, const virtio::Buffer& block);
+  /// Free pages hold it, and must go on doing so; 0 also if nobody said so.
+  std::uint32_t poison() const { return has(virtio::balloon::kPagePoison) ? poison_ : 0; }
   void ask_for_statistics();
   void broke(Rule rule) { ++stat_.broken[static_cast<std::size_t>(rule)]; }
   std::uint64_t ram() const;
@@ -99,8 +125,8 @@ class BalloonDevice final : public VirtioDevice, public Daemon {
   void note_change(Nanoseconds at);
 
   BalloonConfig config_;
-  std::uint32_t stats_queue_ = 0, reporting_queue_ = 0;  ///< 0: there is none
   std::uint64_t wanted_ = 0, pressure_ = 0;
+  std::uint32_t stats_queue_, hinting_queue_, reporting_queue_;  ///< kNoQueue: there is none
   std::uint32_t num_pages_ = 0, actual_ = 0, poison_ = 0;
   std::vector<bool> held_;
   std::uint64_t held_count_ = 0;
@@ -108,6 +134,8 @@ class BalloonDevice final : public VirtioDevice, public Daemon {
   bool inhibited_ = false;
   bool is_watched_ = false;
   std::vector<ActualChange> changes_;
+  HintRounds rounds_;
+  bool has_told_id_ = false;  ///< the driver, since the last reset
   bool has_stats_buffer_ = false;
   std::uint16_t stats_head_ = 0;
   Statistics statistics_;

@@ -17,6 +17,10 @@ namespace vmem::vmm::balloon {
   X(actual_wrong, "5.5.6.1: `actual` is not the number of pages in the balloon after a request")                     \
   X(second_stats_buffer, "5.5.6.3.1: more than one buffer in the statistics queue")                                  \
   X(bad_stats, "5.5.6.3: a statistics buffer is no whole number of 10-byte entries")                                 \
+  X(free_inflated, "5.5.6.1: a page was reported or hinted as free that is in the balloon: it had not been deflated")  \
+  X(unknown_hint_id, "5.5.6.4.1: a command id was told that the device has never given")                             \
+  X(hint_id_repeated, "5.5.6.4.1: the id of a round was told twice")                                                 \
+  X(hint_without_id, "5.5.6.4.1: pages were hinted before a command id")                                             \
   X(poison_changed, "5.5.6.6: poison_val was written after DRIVER_OK")                                               \
   X(read_only_config, "5.5.4: the driver wrote a field that is the device's")
 // clang-format on

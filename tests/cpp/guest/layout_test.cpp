@@ -27,6 +27,7 @@ static_assert(offsetof(Zone, managed) == 0 && offsetof(Zone, free) == 8 && offse
 static_assert(offsetof(Zone, end) == 24 && offsetof(Zone, first) == 32 && offsetof(Zone, min) == 40);
 static_assert(offsetof(Zone, reserve) == 64 && offsetof(Zone, areas) == 96);
 static_assert(sizeof(FreeArea) == 8 && offsetof(FreeArea, head) == 0 && offsetof(FreeArea, count) == 4);
+static_assert(FreeTails::kAt == Gpa{0x2400} && sizeof(FreeTails) == 48);
 static_assert(LruList::kAt == Gpa{0x3000} && SwapArea::kAt == Gpa{0x3800} && PerCpuPages::kAt == Gpa{0x4000});
 static_assert(sizeof(Page) == 32 && offsetof(Page, next) == 0 && offsetof(Page, previous) == 4);
 static_assert(offsetof(Page, use) == 8 && offsetof(Page, order) == 9 && offsetof(Page, flags) == 10);
@@ -43,16 +44,17 @@ using Place = std::pair<std::size_t, std::size_t>;  ///< offset, bytes
     #Struct "." #member, { offsetof(Struct, member), sizeof(Struct::member) } \
   }
 const std::map<std::string, Place> kPlaces = {
-    PLACE(BootInfo, magic),   PLACE(BootInfo, frames),   PLACE(BootInfo, zones),     PLACE(BootInfo, page_array),
-    PLACE(Zone, managed),     PLACE(Zone, free),         PLACE(Zone, frontier),      PLACE(Zone, end),
-    PLACE(Zone, first),       PLACE(Zone, min),          PLACE(Zone, low),           PLACE(Zone, high),
-    PLACE(Zone, reserve),     PLACE(Zone, areas),        PLACE(FreeArea, head),      PLACE(FreeArea, count),
-    PLACE(LruList, head),     PLACE(LruList, tail),      PLACE(LruList, frames),     PLACE(PerCpuPages, head),
-    PLACE(PerCpuPages, tail), PLACE(PerCpuPages, count), PLACE(PerCpuPages, spills), PLACE(SwapArea, slots),
-    PLACE(SwapArea, free),    PLACE(SwapArea, map),      PLACE(SwapArea, clusters),  PLACE(SwapSlot, page),
-    PLACE(SwapSlot, entries), PLACE(SwapSlot, flags),    PLACE(SwapSlot, evicted),   PLACE(Page, next),
-    PLACE(Page, previous),    PLACE(Page, use),          PLACE(Page, order),         PLACE(Page, flags),
-    PLACE(Page, references),  PLACE(Page, index),        PLACE(Page, owner),         PLACE(Page, slot)};
+    PLACE(BootInfo, magic),   PLACE(BootInfo, frames),  PLACE(BootInfo, zones),    PLACE(BootInfo, page_array),
+    PLACE(Zone, managed),     PLACE(Zone, free),        PLACE(Zone, frontier),     PLACE(Zone, end),
+    PLACE(Zone, first),       PLACE(Zone, min),         PLACE(Zone, low),          PLACE(Zone, high),
+    PLACE(Zone, reserve),     PLACE(Zone, areas),       PLACE(FreeArea, head),     PLACE(FreeArea, count),
+    PLACE(FreeTails, tails),  PLACE(LruList, head),     PLACE(LruList, tail),      PLACE(LruList, frames),
+    PLACE(PerCpuPages, head), PLACE(PerCpuPages, tail), PLACE(PerCpuPages, count), PLACE(PerCpuPages, spills),
+    PLACE(SwapArea, slots),   PLACE(SwapArea, free),    PLACE(SwapArea, map),      PLACE(SwapArea, clusters),
+    PLACE(SwapSlot, page),    PLACE(SwapSlot, entries), PLACE(SwapSlot, flags),    PLACE(SwapSlot, evicted),
+    PLACE(Page, next),        PLACE(Page, previous),    PLACE(Page, use),          PLACE(Page, order),
+    PLACE(Page, flags),       PLACE(Page, references),  PLACE(Page, index),        PLACE(Page, owner),
+    PLACE(Page, slot)};
 #undef PLACE
 
 /// What stands between the first two backquotes.
