@@ -182,6 +182,7 @@ class HostConfig:
         seed: int,
         admission: str,
         overhead: int,
+        asks_balloons: bool,
     ) -> None: ...
 
 class Machine:

@@ -201,6 +201,7 @@ class Hypervisor:
             seed=self.seed,
             admission=checks.one_of(admission, "admission", ("none", "esx")),
             overhead=parse_size(vm_overhead, "vm_overhead"),
+            asks_balloons=checks.flag(reclaim.balloons, "balloons of host reclaim"),
         )
         self._core = _core.Machine(parse_size(memory, "host memory"), config)
         self._core.set_frequency(_khz(ghz))

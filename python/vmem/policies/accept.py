@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from vmem.policies.views import VmView
 
 _MOST_SHOWN = 60
+_PAGE = 4096
 
 
 def accept_targets(answer: object, vms: Sequence[VmView]) -> tuple[dict[str, int], list[tuple[str, str]]]:
@@ -26,7 +27,8 @@ def accept_targets(answer: object, vms: Sequence[VmView]) -> tuple[dict[str, int
         elif isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             wrong.append((vm.name, f"target {_show(value)}; accepted is a number of bytes"))
         else:
-            targets[vm.name] = int(min(max(value, vm.minimum), vm.memory))
+            whole = -(-int(min(max(value, vm.minimum), vm.memory)) // _PAGE) * _PAGE
+            targets[vm.name] = min(whole, vm.memory)
             if not vm.minimum <= value <= vm.memory:
                 limits = f"from {vm.minimum:,} to {vm.memory:,} bytes"
                 wrong.append(

@@ -55,7 +55,10 @@ class EsxRules(Rules, frozen=True, kw_only=True):
     def reclaim(self) -> HostReclaim:
         """The host swaps from the hard state on, up to the soft one: the rest is the balloons'."""
         return HostReclaim(
-            soft=(self.hard, self.soft), hard=(self.low * 1.5, self.hard), low=(self.low, self.low * 1.5)
+            balloons=False,
+            soft=(self.hard, self.soft),
+            hard=(self.low * 1.5, self.hard),
+            low=(self.low, self.low * 1.5),
         )
 
 

@@ -23,7 +23,7 @@ class Policy(Protocol):
         ...
 
 
-LINUX_RECLAIM = HostReclaim(soft=(0.8, 1.2), hard=(0.5, 0.8), low=(0.2, 0.5))
+LINUX_RECLAIM = HostReclaim(balloons=False, soft=(0.8, 1.2), hard=(0.5, 0.8), low=(0.2, 0.5))
 """When a Linux host swaps by itself, whatever a policy does: kswapd wakes near one percent of memory (with
 the default watermark_scale_factor of 10, and min_free_kbytes of hosts with a few GiB).
 """

@@ -15,7 +15,7 @@ class StaticRules(Rules, frozen=True, kw_only=True):
     """`share` of its memory for every VM; if not given, as much as makes all of them fit."""
 
     name: ClassVar[str] = "static"
-    interval: ClassVar[int] = 10 * 10**9
+    interval: ClassVar[int] = 10**9
 
     share: Annotated[float, Meta(gt=0, le=1, description="a share above 0, at most 1")] | None = None
     reserve: Share = 0.06

@@ -22,6 +22,8 @@ def experiment(tax: float, idle_active: int, samples: int) -> tuple[Controller, 
     idle, busy = (
         host.create_vm(name, memory="256MiB", swap="512MiB", balloon=True) for name in ("idle", "busy")
     )
+    for vm in (idle, busy):
+        vm.guest.swap_detects_zeros = False
     curve = [["0s", "230MiB", "230MiB"], ["20s", "230MiB", idle_active * MIB]]
     idle.guest.spawn("app").start(vmem.workload("demand", curve=curve, compute="100us"))
     busy.guest.spawn("app").start(

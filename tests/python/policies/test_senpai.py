@@ -1,7 +1,7 @@
 """Senpai's rule: by hand, and its curve: flat down to the working set, the cliff, where the rule settles.
 
-Senpai's README shows such a curve of a kernel build (3:58 at 800 MB, 4:03 at 400 MB, over 9 minutes at 300 MB, 4:09
-under Senpai at 340 MB). Here a program has 200 MiB and uses 80 of them.
+Senpai's README shows such a curve of a kernel build (3:58 at 800 MB, 4:03 at 400 MB, over 9 minutes at 300
+MB, 4:09 under Senpai at 340 MB). Here a program has 200 MiB and uses 80 of them.
 """
 
 from __future__ import annotations
@@ -64,6 +64,7 @@ def run(rule: Policy, settle: str, measured: int) -> tuple[float, float]:
     """Slowdown over `measured` seconds after `settle`, and the mean size of the guest in MiB."""
     machine = vmem.Hypervisor("512MiB")
     guest = machine.create_vm("a", memory="256MiB", swap="256MiB", balloon=True)
+    guest.guest.swap_detects_zeros = False
     program = guest.guest.spawn("app").start(
         vmem.workload("demand", curve=[["0s", "200MiB", f"{ACTIVE}MiB"]], compute="20us")
     )
