@@ -46,7 +46,7 @@ class FleetTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     ) = None
     active: Share = 0.25
     """Of what a VM uses: the part that its program references all the time."""
-    compute: Nanoseconds = 1_000_000
+    compute: Nanoseconds = 10_000_000
     page: Annotated[str, Meta(description="a page size")] = "4KiB"
     scale: Number = 1.0
     """All sizes are multiplied by it."""
