@@ -34,14 +34,14 @@ void bind_host_config(py::module_& m) {
       .def(py::init([](std::uint64_t swap, const std::string& swap_dir, Nanoseconds swap_read_time,
                        const Thousandths& enter, const Thousandths& leave, const std::string& victim_policy,
                        Nanoseconds period, std::uint64_t seed, const std::string& admission_policy,
-                       std::uint64_t overhead) {
+                       std::uint64_t overhead, bool asks_balloons) {
              return vmm::HostConfig{{swap, swap_dir, swap_read_time},
-                                    {{enter, leave}, victims(victim_policy), period, seed},
+                                    {{enter, leave}, victims(victim_policy), period, seed, asks_balloons},
                                     {admission(admission_policy), overhead}};
            }),
            py::kw_only(), py::arg("swap"), py::arg("swap_dir"), py::arg("swap_read_time"), py::arg("enter"),
            py::arg("leave"), py::arg("victims"), py::arg("period"), py::arg("seed"), py::arg("admission"),
-           py::arg("overhead"));
+           py::arg("overhead"), py::arg("asks_balloons"));
 }
 
 }  // namespace vmem::python

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/error.hpp"
@@ -89,6 +90,18 @@ void bind_host_memory(py::classh<PyMachine>& machine) {
       .def("host_stat", &host_stat)
       .def("host_state",
            [](PyMachine& self) { return std::string(vmm::name_of(self.look()->hypervisor().reclaim().state())); })
+      .def("sample_activity",
+           [](PyMachine& self, std::uint16_t vm, std::uint64_t pages) {
+             auto entered = self.enter();
+             const auto [touched, of] = entered->hypervisor().activity().next(*entered->guest(vm).vm, pages);
+             return std::pair(touched, of);
+           })
+      .def("sampled_activity",
+           [](PyMachine& self, std::uint16_t vm) {
+             auto entered = self.look();
+             const auto [touched, of] = entered->hypervisor().activity().count(*entered->guest(vm).vm);
+             return std::pair(touched, of);
+           })
       .def("is_killed", [](PyMachine& self, std::uint16_t vm) { return self.look()->guest(vm).vm->is_killed(); })
       .def("create_process",
            [](PyMachine& self, const std::string& name, std::uint64_t memory) {

@@ -11,7 +11,10 @@
 namespace vmem::vmm {
 
 Hypervisor::Hypervisor(std::uint64_t memory_bytes, const HostConfig& config)
-    : host_(memory_bytes, config.swap), admission_(config.admission), reclaim_(host_, vms_, config.reclaim) {
+    : host_(memory_bytes, config.swap),
+      admission_(config.admission),
+      reclaim_(host_, vms_, config.reclaim),
+      activity_(config.reclaim.seed) {
   host_.reclaim = &reclaim_;
   add_daemon(reclaim_);
 }
@@ -48,6 +51,7 @@ Vm& Hypervisor::create_vm(const VmConfig& config) {
 void Hypervisor::destroy_vm(Vm& vm) {
   if (vm.balloon() != nullptr) remove_daemon(*vm.balloon());
   if (vm.scan() != nullptr) remove_daemon(*vm.scan());
+  activity_.forget(vm);
   std::erase_if(vms_, [&](const auto& held) { return held.get() == &vm; });
 }
 

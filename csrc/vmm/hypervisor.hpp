@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "vmm/activity.hpp"
 #include "vmm/daemon.hpp"
 #include "vmm/host.hpp"
 #include "vmm/host_process.hpp"
@@ -44,6 +45,7 @@ class Hypervisor {
   void destroy_process(const HostProcess& process);
   const std::vector<std::unique_ptr<HostProcess>>& processes() const { return processes_; }
   const Reclaim& reclaim() const { return reclaim_; }
+  ActivitySampler& activity() { return activity_; }
   MemoryInfo meminfo() const;
   /// From now on the daemon runs as time passes; it must outlive its registration.
   void add_daemon(Daemon& daemon) { daemons_.push_back(&daemon); }
@@ -58,6 +60,7 @@ class Hypervisor {
   AdmissionConfig admission_;
   std::vector<std::unique_ptr<Vm>> vms_;
   Reclaim reclaim_;
+  ActivitySampler activity_;
   std::vector<std::unique_ptr<HostProcess>> processes_;
   std::vector<Daemon*> daemons_;
   std::uint16_t next_id_ = 0;

@@ -65,6 +65,7 @@ class Vm final : public hw::ExitHandler {
   const SecondStage* second_stage() const { return second_stage_ ? &*second_stage_ : nullptr; }
   /// Shadow mode only; otherwise nullptr.
   ShadowMmu* shadow() { return shadow_.get(); }
+  const ShadowMmu* shadow() const { return shadow_.get(); }
   /// Software-TLB mode only; otherwise nullptr.
   SoftwareTlb* software_tlb() { return software_tlb_.get(); }
   /// Tags what the processors cache of this VM; 0 for a native machine.

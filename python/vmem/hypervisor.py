@@ -102,6 +102,20 @@ class Vm(BackedVm):
 
         return explain(self, process, address, kind)
 
+    def sample_activity(self, pages: int = 100) -> tuple[int, int]:
+        """Draws `pages` of its memory, of which the hypervisor will see whether the guest touches them.
+
+        Returns of the sample before how many were touched, and how many it had: (0, 0) for the first.
+        As ESX does it (Waldspurger, OSDI 2002, section 5.3). ConfigError for a VM that is native or has a
+        software-managed TLB.
+        """
+        return self._core.sample_activity(self._id, checks.integer(pages, "pages", 1, 2**40))
+
+    @property
+    def sampled_activity(self) -> tuple[int, int]:
+        """Of the sample that `sample_activity` has begun: how many were touched so far, how many it has."""
+        return self._core.sampled_activity(self._id)
+
     def time(self) -> VmTime:
         """What its vCPUs' time has gone to since it was created."""
         return VmTime(*self._core.vm_progress(self._id))
@@ -188,6 +202,7 @@ class Hypervisor:
             seed=self.seed,
             admission=checks.one_of(admission, "admission", ("none", "esx")),
             overhead=parse_size(vm_overhead, "vm_overhead"),
+            asks_balloons=checks.flag(reclaim.balloons, "balloons of host reclaim"),
         )
         self._core = _core.Machine(parse_size(memory, "host memory"), config)
         self._core.set_frequency(_khz(ghz))

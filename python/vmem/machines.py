@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from vmem import measures
 from vmem.hypervisor import Hypervisor, Vm
+from vmem.reclaim import HostReclaim
 from vmem.rows import VmMeter, balloon_bytes, guest_memory
 from vmem.scenario import Process, Scenario
 from vmem.scenario import Vm as VmSpec
@@ -49,7 +50,7 @@ class Machine:
         counters, time = self.vm.counters(), self.vm.time()
         return {
             "name": self.vm.name,
-            "group": self.spec.name,
+            "group": self.spec.group or self.spec.name,
             "mmu": self.vm.mmu,
             "sync": (self.spec.sync or "trace") if self.vm.mmu == "shadow" else None,
             "software_tlb": (self.spec.software_tlb or 0) if self.vm.mmu == "software-tlb" else None,
@@ -65,6 +66,7 @@ class Machine:
             "swapped_bytes": self.vm.swapped,
             "guest_used_bytes": guest_memory(self.vm)[0],
             "balloon_bytes": balloon_bytes(self.vm),
+            "killed": self.vm.is_killed,
             "vmstat": self.vm.guest.vmstat(),
             "pressure": self.vm.guest.pressure(),
             "rates": measures.rates(counters),
@@ -111,6 +113,7 @@ def create_host(scenario: Scenario) -> Hypervisor:
         cpus=host.cpus,
         quantum=host.quantum,
         seed=host.seed,
+        reclaim=HostReclaim() if scenario.policy is None else scenario.policy.rules.reclaim(),
     )
 
 

@@ -28,6 +28,8 @@ class HostReclaim:
     """The swap, at once."""
     victims: Literal["random", "clock"] = "random"
     """Which page of a VM is swapped: any, as ESX; or the first not accessed since the hand came by."""
+    balloons: bool = True
+    """Whether it asks balloons by itself. False: their targets are somebody else's business (a policy's)."""
     period: Duration = "1s"
     """How often the host looks at what is free."""
 

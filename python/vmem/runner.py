@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vmem import __version__
 from vmem.errors import OutOfMemory
@@ -18,6 +18,9 @@ from vmem.scenario import Scenario
 from vmem.scenario import Vm as VmSpec
 from vmem.scenario.workloads import Stream
 from vmem.summary import Summary
+
+if TYPE_CHECKING:
+    from vmem.policies import PolicyRow
 
 Progress = Callable[[int, int], object]
 """Called with (done, total)."""
@@ -36,6 +39,7 @@ class Result:
     timeline: list[Row]
     warnings: list[str]
     host: list[HostRow] = field(default_factory=list)
+    policy: list[PolicyRow] = field(default_factory=list)
 
 
 class _Job:

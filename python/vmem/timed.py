@@ -10,6 +10,7 @@ from vmem.durations import format_duration
 from vmem.host_programs import HostPrograms
 from vmem.hypervisor import Hypervisor, Vm
 from vmem.machines import Machine, create_host, create_vm, host_summary
+from vmem.policy_run import PolicyRun
 from vmem.programs import Program
 from vmem.rows import Row, host_row
 from vmem.runner import SCHEMA, Progress, Result
@@ -82,6 +83,7 @@ class TimedRunner:
             for spec in scenario.vms
             for copy, name in enumerate(spec.names)
         ]
+        self._policy = PolicyRun(scenario, self.hypervisor)
 
     @property
     def extent(self) -> str:
@@ -105,18 +107,19 @@ class TimedRunner:
             host_rows.append(host_row(host, step))
         slowdowns = self._slowdowns(host.now - began, _report(progress, self.duration, total))
         warnings = [text for machine in self._machines for text in machine.warnings()]
-        warnings += self._host_programs.warnings()
+        warnings += self._host_programs.warnings() + self._policy.warnings()
         summary = self._summary(step, host.now - began, slowdowns)
-        return Result(self.scenario, summary, timeline, warnings, host_rows)
+        return Result(self.scenario, summary, timeline, warnings, host_rows, self._policy.rows)
 
     def _run_until(self, until: int, began: int, progress: Progress | None, total: int) -> None:
-        """With what host processes do on the way."""
+        """With what host processes and the policy do on the way."""
         host = self.hypervisor
         while True:
             passed = host.now - began
             self._host_programs.act(passed)
-            due = self._host_programs.next_due()
-            stop = until if due is None else min(until, began + due)
+            self._policy.act()
+            dues = (self._host_programs.next_due(), self._policy.next_due())
+            stop = min([until, *(began + due for due in dues if due is not None)])
             report = _report(progress, passed, total)
             host.run(max(0, stop - host.now), progress=report)
             report(host.now - began - passed)
@@ -161,6 +164,7 @@ class TimedRunner:
             "host": host_summary(self.scenario, self.hypervisor),
             "costs": costs,
             "host_processes": self._host_programs.summary(),
+            "policy": self._policy.summary(),
             "vms": [
                 {**machine.summary(costs), "slowdown": slowdowns[machine.vm.name]}
                 for machine in self._machines

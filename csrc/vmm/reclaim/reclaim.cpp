@@ -114,6 +114,7 @@ void Reclaim::enter_state(HostState state) {
 }
 
 std::uint64_t Reclaim::ask_balloons(std::uint64_t frames) {
+  if (!config_.asks_balloons) return 0;
   std::vector<Vm*> givers;
   for (const auto& vm : vms_)
     if (vm->reclaim_source() != nullptr && spare(*vm) > 0) givers.push_back(vm.get());

@@ -20,6 +20,7 @@ struct ReclaimConfig {
   /// How often the host looks at itself. ESX's balloon drivers poll once a second.
   Nanoseconds period = kSecond;
   std::uint64_t seed = 1;
+  bool asks_balloons = true;  ///< false: somebody else sets their targets, as on KVM hosts
 };
 
 }  // namespace vmem::vmm

@@ -10,6 +10,8 @@ from vmem import __version__
 
 COMMANDS = {
     "run": ("vmem.cli.run", "Run a scenario: virtual machines on a host; no argument runs the built-in one."),
+    "sweep": ("vmem.cli.sweep", "Run a scenario on a grid: policies, overcommit ratios, seeds, any key."),
+    "plan": ("vmem.cli.plan", "Search the highest overcommit ratio that keeps an objective."),
     "compare": ("vmem.cli.compare", "Run one trace in every MMU mode, side by side."),
     "explain": ("vmem.cli.explain", "Tell one memory access step by step, with the reasons."),
     "serve": ("vmem.cli.serve", "Run a scenario by the wall clock, with a QMP socket for each VM."),

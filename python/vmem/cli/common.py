@@ -31,7 +31,7 @@ from vmem.report.numbers import short_count
 P = ParamSpec("P")
 R = TypeVar("R")
 
-Unit = Literal["bytes", "references", "time", "ways"]
+Unit = Literal["bytes", "references", "runs", "time", "ways"]
 
 
 def _check_json(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
@@ -99,9 +99,17 @@ class _TimeColumn(ProgressColumn):
         return Text(f"{format_duration(task.completed)} of {total} simulated")
 
 
+class _RunsColumn(ProgressColumn):
+    """ "12 of 64 runs" """
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.completed:.0f} of {'?' if task.total is None else f'{task.total:.0f}'} runs")
+
+
 _COUNTS: dict[Unit, type[ProgressColumn]] = {
     "bytes": DownloadColumn,
     "references": _ReferencesColumn,
+    "runs": _RunsColumn,
     "time": _TimeColumn,
     "ways": MofNCompleteColumn,
 }
@@ -114,12 +122,7 @@ class LateBar:
     """
 
     def __init__(self, what: str, *, unit: Unit = "bytes", patience: float = 2.0) -> None:
-        counts = {
-            "bytes": DownloadColumn,
-            "references": _ReferencesColumn,
-            "time": _TimeColumn,
-            "ways": MofNCompleteColumn,
-        }[unit]()
+        counts = _COUNTS[unit]()
         console = Console(stderr=True)
         columns = (TextColumn("{task.description}"), BarColumn(), counts, TimeRemainingColumn())
         self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

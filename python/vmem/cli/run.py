@@ -104,6 +104,10 @@ def _files(result: Result) -> dict[str, bytes]:
         "timeline.csv": _csv(TIMELINE, result.timeline),
         "host.csv": _csv(HOST_TIMELINE, result.host),
     }
+    if result.scenario.policy is not None:
+        from vmem.policies.controller import PolicyRow
+
+        files["policy.csv"] = _csv(PolicyRow.__struct_fields__, result.policy)
     try:
         from vmem.report.page import report_html
     except ModuleNotFoundError as error:

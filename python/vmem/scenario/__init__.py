@@ -5,11 +5,16 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+from msgspec import structs
 
 from vmem.cpu import Cpu
 from vmem.errors import ConfigError, TraceError
 from vmem.scenario.decode import Place, decode_table
+from vmem.scenario.fleet import expand
 from vmem.scenario.model import MODES, PAGES, Document, Host, HostProcess, Process, Run, Vm
+from vmem.scenario.policy import PolicyChoice
 from vmem.scenario.workloads import FileScan, Stream, Workload
 from vmem.traces import Trace, shipped
 
@@ -19,6 +24,7 @@ __all__ = [
     "PAGES",
     "Host",
     "HostProcess",
+    "PolicyChoice",
     "Process",
     "Run",
     "Scenario",
@@ -44,6 +50,7 @@ class Scenario:
     host_processes: tuple[HostProcess, ...] = ()
     traces: dict[str, Trace] = field(default_factory=dict)
     """By what the scenario calls them."""
+    policy: PolicyChoice | None = None
 
     @classmethod
     def load(cls, path: Path | str = BUILT_IN) -> Scenario:
@@ -64,11 +71,19 @@ class Scenario:
             tables = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise ConfigError(f"{file}: not TOML: {error}") from None
+        return cls.of(tables, text, file=file, base=base)
+
+    @classmethod
+    def of(
+        cls, tables: dict[str, Any], text: str, *, file: str = "scenario", base: Path | None = None
+    ) -> Scenario:
+        """Checks a scenario's tables; `text` is what they were read from."""
         at = Place(file, base=base or Path())
-        document = decode_table(Document, tables, at)
+        document = decode_table(Document, _with_fleets(tables, at), at)
         _check_host(document, at)
         _check_run(document, at.key("run"))
         _check_host_processes(document, at.key("host_process"))
+        _check_policy(document, at.key("policy"))
         taken: set[str] = set()
         traces: dict[str, Trace] = {}
         for i, vm in enumerate(document.vm):
@@ -79,7 +94,14 @@ class Scenario:
                 _check_process(process, vm, traces, base or Path(), place)
                 _check_timed(process, document.run, place)
         return cls(
-            Path(file).stem, text, document.host, document.vm, document.run, document.host_process, traces
+            Path(file).stem,
+            text,
+            document.host,
+            _with_balloons(document),
+            document.run,
+            document.host_process,
+            traces,
+            document.policy,
         )
 
     @property
@@ -125,6 +147,36 @@ def _check_host_processes(document: Document, at: Place) -> None:
             )
         if process.end is not None and process.end <= process.start:
             where.key("end").reject(process.end, f"a time after its start, {process.start} ns")
+
+
+def _check_policy(document: Document, at: Place) -> None:
+    if document.policy is not None and document.run.duration is None:
+        raise ConfigError(f"{at}: accepted in a run over time only: give [run] a duration")
+
+
+def _with_fleets(tables: dict[str, Any], at: Place) -> dict[str, Any]:
+    """The VMs of fleets as tables [[vm]] after the others."""
+    if "fleet" not in tables:
+        return tables
+    host = tables.get("host")
+    seed = host.get("seed", 1) if isinstance(host, dict) else 1
+    if not isinstance(seed, int):
+        at.key("host").key("seed").reject(seed, "a number from 0 to 2**63 - 1")
+    vms = tables.get("vm", [])
+    if not isinstance(vms, list):
+        at.key("vm").reject(vms, "one or more tables, each after [[vm]]")
+    rest = {key: value for key, value in tables.items() if key != "fleet"}
+    return {**rest, "vm": [*vms, *expand(tables["fleet"], at.key("fleet"), seed)]}
+
+
+def _with_balloons(document: Document) -> tuple[Vm, ...]:
+    """Under a policy every VM that can have a balloon, and does not say otherwise, has one."""
+    if document.policy is None:
+        return document.vm
+    return tuple(
+        structs.replace(vm, balloon=True) if vm.balloon is None and vm.mmu != "native" else vm
+        for vm in document.vm
+    )
 
 
 def _check_timed(process: Process, run: Run, at: Place) -> None:
@@ -184,6 +236,8 @@ def _check_devices(vm: Vm, at: Place) -> None:
 def _check_share(vm: Vm, host: Host, at: Place) -> None:
     if not 0 <= vm.reservation <= vm.memory or vm.reservation % _PAGE:
         at.key("reservation").reject(vm.reservation, "a multiple of 4 KiB up to the VM's memory")
+    if vm.minimum is not None and not 0 <= vm.minimum <= vm.memory:
+        at.key("minimum").reject(vm.minimum, "a size up to the VM's memory")
     if vm.limit is not None and (vm.limit < vm.reservation or vm.limit <= 0 or vm.limit % _PAGE):
         at.key("limit").reject(vm.limit, "a positive multiple of 4 KiB, no less than the reservation")
     if vm.limit is not None and not host.swap:

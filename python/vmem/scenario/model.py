@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from vmem.hypervisor import Backing, MmuMode, ShadowSync
 from vmem.scenario.decode import Bytes, Nanoseconds, decode_nested, decode_tables, names
+from vmem.scenario.policy import PolicyChoice, decode_policy
 from vmem.scenario.workloads import Workload, decode_workload
 from vmem.ways import WAYS, Reclaim
 
@@ -60,6 +61,8 @@ class Vm(Table, frozen=True, kw_only=True):
 
     name: Name
     memory: Bytes
+    group: Name | None = None
+    """What it is shown under where VMs are many; None: its name."""
     count: Annotated[int, Meta(ge=1, le=10_000, description="a number of VMs from 1 to 10,000")] = 1
     mmu: Mode = "nested"
     sync: Sync | None = None
@@ -77,6 +80,8 @@ class Vm(Table, frozen=True, kw_only=True):
     """What its guest swaps to."""
     reservation: Bytes = 0
     limit: Bytes | None = None
+    minimum: Bytes | None = None
+    """The least that a policy leaves it."""
     shares: Annotated[int, Meta(ge=1, le=10**6, description="a number from 1 to 1,000,000")] = 1000
     process: Annotated[
         tuple[Process, ...],
@@ -131,6 +136,9 @@ class Document(Table, frozen=True, kw_only=True):
     """A whole scenario."""
 
     host: Annotated[Host, Meta(description="a table [host]", extra={"decode": decode_nested(Host)})] = Host()
+    policy: (
+        Annotated[PolicyChoice, Meta(description="a table [policy]", extra={"decode": decode_policy})] | None
+    ) = None
     vm: Annotated[
         tuple[Vm, ...],
         Meta(description="one or more tables [[vm]]", extra={"decode": decode_tables(Vm)}),

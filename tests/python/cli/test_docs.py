@@ -19,9 +19,13 @@ from click.testing import Result
 
 import vmem
 from vmem import _core, cli, measures
+from vmem.policies import POLICIES, PolicyRow
 from vmem.rows import TIMELINE
 from vmem.scenario import MODES, Host, Process, Run, Scenario, Vm
+from vmem.scenario.fleet import FleetTable
+from vmem.scenario.policy import COMMON
 from vmem.scenario.workloads import KINDS
+from vmem.sweep.answers import MEANING
 from vmem.traces import FORMATS, WRITABLE, shipped
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -131,6 +135,32 @@ def vmem_summary() -> dict[str, dict[str, object]]:
 def test_keys_of_scenarios_are_documented(heading: str, table: type[msgspec.Struct]) -> None:
     rows = _rows(_read("guides/scenarios.md"), f"\n## {heading}\n")
     assert {row[0] for row in rows} == {field.encode_name for field in msgspec.structs.fields(table)}
+
+
+def test_policies_and_fleets_are_documented() -> None:
+    rows = _rows(_read("guides/scenarios.md"), "\n## [policy]\n")
+    assert tuple(row[0] for row in rows) == COMMON
+    assert re.findall(r'"([a-z]+)"', rows[0][2]) == list(POLICIES)
+    assert [row[0] for row in _rows(_read("guides/policies.md"), "| name | interval |")] == list(POLICIES)
+    fleet = _rows(_read("guides/scenarios.md"), "\n## [[fleet]]\n")
+    assert tuple(row[0] for row in fleet) == FleetTable.__struct_fields__
+    (text,) = re.findall(r"```toml\n(.*?)```", _read("guides/policies.md"), re.DOTALL)
+    assert Scenario.parse(text).policy is not None
+
+
+def test_answers_of_sweeps_are_documented() -> None:
+    rows = _rows(_read("reference/cli.md"), "`policy.tax` or `vm.0.swap`")
+    assert {row[0]: row[1] for row in rows[:-1]} == MEANING
+    columns = _rows(_read("reference/cli.md"), "\n### policy.csv\n")
+    assert [name for row in columns for name in row[0].replace("`", "").split(", ")] == list(
+        PolicyRow.__struct_fields__
+    )
+
+
+def test_example_own_policy() -> None:
+    printed = _example("own_policy.py")
+    idle, busy = (int(found) for found in re.findall(r": (\d+) of 640 MiB", printed))
+    assert idle < busy and printed.endswith(", 0 incidents\n")
 
 
 def test_modes_are_documented() -> None:
