@@ -58,7 +58,7 @@ vmem_status vmem_host_destroy(vmem_host* host) {
     if (host == nullptr) return VMEM_OK;
     if (!object_of(host, "host").idle())
       throw Refusal(VMEM_E_BUSY, "this host is in the middle of a call and cannot be destroyed");
-    hosts().retire(*host);
+    hosts().retire(host);
     return VMEM_OK;
   });
 }

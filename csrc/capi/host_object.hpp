@@ -72,7 +72,10 @@ class HostObject {
 
 }  // namespace vmem::capi
 
-struct vmem_host : vmem::capi::Slot<vmem::capi::HostObject, 0x74736f685f6d656d> {};
+template <>
+struct vmem::capi::SlotOf<vmem_host> {
+  using type = Slot<HostObject, 0x74736f685f6d656d>;
+};
 
 namespace vmem::capi {
 

@@ -112,7 +112,7 @@ vmem_status vmem_mmu_destroy(vmem_mmu* mmu) {
     if (mmu == nullptr) return VMEM_OK;
     if (!object_of(mmu, "mmu").idle())
       throw Refusal(VMEM_E_BUSY, "this MMU is in the middle of a call and cannot be destroyed by its callbacks");
-    mmus().retire(*mmu);
+    mmus().retire(mmu);
     return VMEM_OK;
   });
 }

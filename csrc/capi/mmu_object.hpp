@@ -105,4 +105,7 @@ class MmuObject {
 
 }  // namespace vmem::capi
 
-struct vmem_mmu : vmem::capi::Slot<vmem::capi::MmuObject, 0x756d6d5f6d656d76> {};
+template <>
+struct vmem::capi::SlotOf<vmem_mmu> {
+  using type = Slot<MmuObject, 0x756d6d5f6d656d76>;
+};

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from importlib import resources
 from pathlib import Path
 
 from vmem.errors import ConfigError
@@ -12,6 +11,8 @@ _LIBRARY = "libvmem.dylib" if sys.platform == "darwin" else "libvmem.so"
 
 
 def _installed(*parts: str) -> Path:
+    from importlib import resources  # brings decompressors along
+
     # Not beside __file__: an editable installation has the Python files elsewhere than what was built.
     path = resources.files("vmem").joinpath(*parts)
     if not (path.is_file() or path.is_dir()):

@@ -22,7 +22,30 @@ extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t siz
 
 #else
 
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/common_interface_defs.h>
+#endif
+
+namespace {
+
+std::uint64_t seed = 0;
+
+void tell_seed() { std::fprintf(stderr, "capi_random: the sequence of seed %" PRIu64 "\n", seed); }
+
+/// Whatever ends this program early says which sequence did.
+void tell_seed_at_the_end() {
+  std::atexit([] {
+    if (seed != 0) tell_seed();
+  });
+#if defined(__SANITIZE_ADDRESS__)
+  __sanitizer_set_death_callback(tell_seed);
+#endif
+}
+
+}  // namespace
+
 int main(int count, char** words) {
+  tell_seed_at_the_end();
   const std::uint64_t first = count > 1 ? std::strtoull(words[1], nullptr, 10) : 1;
   const auto duration = std::chrono::seconds(count > 2 ? std::atoi(words[2]) : 5);
   for (int i = 3; i < count; ++i) {
@@ -32,10 +55,8 @@ int main(int count, char** words) {
   }
   const auto end = std::chrono::steady_clock::now() + duration;
   vmem::test::Tally tally;
-  std::uint64_t seed = first;
+  seed = first;
   do {
-    std::printf("seed %" PRIu64 "\r", seed);
-    std::fflush(stdout);
     vmem::test::Source source({}, seed);
     tally += vmem::test::make_calls(source);
     ++seed;
@@ -44,6 +65,7 @@ int main(int count, char** words) {
               tally.done + tally.refused, tally.done, tally.refused);
   // Neither all nor none: otherwise the generator has lost its way.
   CHECK(tally.done > tally.refused / 10 && tally.refused > tally.done / 100);
+  seed = 0;
   return 0;
 }
 

@@ -38,24 +38,33 @@ Area some_area(World& world) {
   return world.areas[world.source.upto(world.areas.size() - 1)];
 }
 
-std::uint32_t some_vcpu(World& world) {
-  return world.source.one_in(20) ? world.source.small(300) : world.source.small(1);
-}
+std::uint32_t some_vcpu(World& world) { return world.source.one_in(20) ? world.source.small(300) : 0; }
 
 void look_around(World& world) {
-  constexpr const char* kNames[] = {"accesses", "cycles", "resident",    "MemFree",
-                                    "pgfault",  "free",   "swapped_out", "none"};
+  constexpr const char* kVm[] = {"accesses", "cycles", "resident", "exits.io", "none"};
+  constexpr const char* kGuest[] = {"MemFree", "Active(anon)", "pgfault", "balloon_inflate"};
+  constexpr const char* kHost[] = {"free", "swapped_out", "committed", "none"};
+  Source& source = world.source;
   std::uint64_t value = 0;
-  std::uint64_t* const out = world.source.one_in(20) ? nullptr : &value;
-  const char* const name = world.source.one_in(20) ? nullptr : world.source.pick(kNames);
-  world.tally.add(vmem_vm_counter(world.host, some_vm(world), name, out));
-  world.tally.add(vmem_vcpu_counter(world.host, some_vm(world), some_vcpu(world), name, out));
-  world.tally.add(vmem_guest_meminfo(world.host, some_vm(world), name, out));
-  world.tally.add(vmem_guest_vmstat(world.host, some_vm(world), name, out));
-  world.tally.add(vmem_host_counter(world.host, name, out));
-  world.tally.add(vmem_host_now(world.host, out));
-  world.tally.add(vmem_balloon_target(world.host, some_vm(world), out));
-  world.tally.add(vmem_balloon_actual(world.host, some_vm(world), out));
+  std::uint64_t* const out = source.one_in(20) ? nullptr : &value;
+  switch (source.upto(7)) {
+    case 0:
+      return world.tally.add(vmem_vm_counter(world.host, some_vm(world), source.pick(kVm), out));
+    case 1:
+      return world.tally.add(vmem_vcpu_counter(world.host, some_vm(world), some_vcpu(world), source.pick(kVm), out));
+    case 2:
+      return world.tally.add(vmem_guest_meminfo(world.host, some_vm(world), source.pick(kGuest), out));
+    case 3:
+      return world.tally.add(vmem_guest_vmstat(world.host, some_vm(world), source.pick(kGuest), out));
+    case 4:
+      return world.tally.add(vmem_host_counter(world.host, source.one_in(20) ? nullptr : source.pick(kHost), out));
+    case 5:
+      return world.tally.add(vmem_host_now(world.host, out));
+    case 6:
+      return world.tally.add(vmem_balloon_target(world.host, some_vm(world), out));
+    default:
+      return world.tally.add(vmem_balloon_actual(world.host, some_vm(world), out));
+  }
 }
 
 void call_once(World& world);
@@ -122,11 +131,15 @@ void create_vm(World& world) {
 
 void spawn_or_fork(World& world) {
   std::uint32_t process = 0;
-  const auto [vm, parent] = some_process(world);
-  const vmem_status status =
-      world.source.one_in(2)
-          ? vmem_process_spawn(world.host, vm, world.source.one_in(2) ? nullptr : "program", &process)
-          : vmem_process_fork(world.host, vm, some_vcpu(world), parent, world.source.one_in(40) ? nullptr : &process);
+  auto [vm, parent] = some_process(world);
+  vmem_status status = VMEM_OK;
+  if (world.processes.empty() || world.source.one_in(2)) {
+    vm = some_vm(world);
+    status = vmem_process_spawn(world.host, vm, world.source.one_in(2) ? nullptr : "program", &process);
+  } else {
+    std::uint32_t* const child = world.source.one_in(40) ? nullptr : &process;
+    status = vmem_process_fork(world.host, vm, some_vcpu(world), parent, child);
+  }
   world.tally.add(status);
   if (status == VMEM_OK) world.processes.emplace_back(vm, process);
 }
@@ -202,11 +215,14 @@ void end_something(World& world) {
   } else if (world.source.one_in(4)) {
     world.tally.add(vmem_vm_destroy(world.host, vm));
     if (!world.source.one_in(5)) std::erase(world.vms, vm);
+    if (!world.source.one_in(5)) std::erase_if(world.processes, [&](const auto& of) { return of.first == vm; });
   }
 }
 
 void call_once(World& world) {
   Source& source = world.source;
+  if (world.vms.empty()) create_vm(world);
+  if (world.processes.empty()) spawn_or_fork(world);
   switch (source.upto(14)) {
     case 0:
       return create_vm(world);
@@ -228,8 +244,7 @@ void call_once(World& world) {
     case 11:
       return end_something(world);
     case 12:
-      return world.tally.add(
-          vmem_host_advance(world.host, source.one_in(50) ? ~source.upto(9) : source.upto(2'000'000'000)));
+      return world.tally.add(vmem_host_advance(world.host, source.one_in(50) ? ~0ull : source.upto(2'000'000'000)));
     case 13:
       world.tally.add(vmem_balloon_set_target(world.host, some_vm(world), source.upto(1 << 26)));
       return world.tally.add(vmem_vcpu_flush_tlb(world.host, some_vm(world), some_vcpu(world)));
@@ -245,7 +260,7 @@ void call_once(World& world) {
 
 Tally make_host_calls(Source& source) {
   World world{source};
-  create_host(world);
+  for (int tries = 0; tries < 20 && world.host == nullptr; ++tries) create_host(world);
   for (int i = 0; i < 120 && !source.ended(); ++i) {
     call_once(world);
     if (i % 16 == 15) world.tally.add(vmem_host_check(world.host));

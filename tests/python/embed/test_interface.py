@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shutil
 import subprocess
 from pathlib import Path
@@ -39,10 +40,9 @@ def test_the_snapshot_lists_what_the_headers_declare() -> None:
 
 
 def test_cffi_knows_the_header_of_today(tmp_path: Path) -> None:
-    """Otherwise: python -m vmem.capi.build csrc/include"""
-    from vmem.capi.build import write_interface
-
-    write_interface(INCLUDE, tmp_path / "_interface.py")
+    """Otherwise: python tests/capi/make_interface.py"""
+    make = runpy.run_path(str(ROOT / "tests" / "capi" / "make_interface.py"))
+    make["write_interface"](INCLUDE, tmp_path / "_interface.py")
     kept = ROOT / "python" / "vmem" / "capi" / "_interface.py"
     assert (tmp_path / "_interface.py").read_text() == kept.read_text()
 
@@ -59,7 +59,7 @@ def layout(ffi: cffi.FFI) -> dict[str, int]:
     return found
 
 
-def test_a_compiler_lays_structures_out_as_cffi_does(tmp_path: Path) -> None:
+def test_a_compiler_lays_structures_out_as_cffi_does(installed: Path, tmp_path: Path) -> None:
     if shutil.which("cc") is None:
         pytest.skip("there is no cc")
     from vmem.capi._interface import ffi
@@ -79,7 +79,7 @@ def test_a_compiler_lays_structures_out_as_cffi_does(tmp_path: Path) -> None:
     subprocess.run(["cc", "-std=c99", "-fsyntax-only", f"-I{INCLUDE}", str(source)], check=True)
 
 
-def test_structures_keep_their_rules() -> None:
+def test_structures_keep_their_rules(installed: Path) -> None:
     """Fixed widths, no holes that a later member could fall into, and the size first."""
     from vmem.capi._interface import ffi
 

@@ -1,9 +1,11 @@
-"""Makes `_interface.py` of the header: `python -m vmem.capi.build INCLUDE_DIRECTORY`. No compiler is needed."""
+"""Declares the C interface to cffi, without a compiler: `python tests/capi/make_interface.py`.
+
+Writes python/vmem/capi/_interface.py; tests/python/embed/test_interface.py holds that against the headers.
+"""
 
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 
 from cffi import FFI
@@ -28,4 +30,5 @@ def write_interface(include: Path, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    write_interface(Path(sys.argv[1]), Path(__file__).with_name("_interface.py"))
+    root = Path(__file__).parents[2]
+    write_interface(root / "csrc" / "include", root / "python" / "vmem" / "capi" / "_interface.py")
