@@ -1,6 +1,7 @@
 // Sequences of calls of the C interface, made of bytes.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <utility>
 #include <vector>
@@ -44,6 +45,19 @@ class Source {
   std::vector<unsigned char> bytes_;
   std::size_t at_ = 0;
   std::uint64_t state_;
+};
+
+/// A structure of the interface, with room behind it for members that a newer one might have.
+template <class T>
+struct Roomy {
+  T it{};
+  std::array<unsigned char, 512> more{};
+
+  explicit Roomy(Source& source) {
+    it.size = sizeof it;
+    if (source.one_in(30)) it.size = source.small(sizeof it + sizeof more);
+    if (source.one_in(30)) more[source.upto(20)] = 1;
+  }
 };
 
 struct Tally {

@@ -87,14 +87,13 @@ std::int32_t on_event(void* user, vmem_host*, const vmem_event* event) {
 
 void create_host(World& world) {
   Source& source = world.source;
-  vmem_host_config config;
-  VMEM_INIT(config);
+  Roomy<vmem_host_config> roomy(source);
+  vmem_host_config& config = roomy.it;
   config.memory = source.one_in(30) ? source.word() : (16 + source.upto(48)) << 20;
   config.swap = source.one_in(2) ? source.upto(64) << 20 : 0;
   if (source.one_in(30)) config.swap = source.word() & 0xffffff;
   if (source.one_in(30)) config.swap_dir = "/not/there";
   if (source.one_in(5)) config.khz = source.word();
-  if (source.one_in(30)) config.size = source.small(200);
   config.swap_read_ns = source.one_in(5) ? source.upto(1 << 30) : 0;
   config.esx_admission = source.one_in(4) ? 1 : 0;
   world.fails = source.one_in(3);
@@ -104,8 +103,8 @@ void create_host(World& world) {
 void create_vm(World& world) {
   if (world.vms.size() >= 4) return;
   Source& source = world.source;
-  vmem_vm_config config;
-  VMEM_INIT(config);
+  Roomy<vmem_vm_config> roomy(source);
+  vmem_vm_config& config = roomy.it;
   config.mode = source.small(source.one_in(20) ? 9 : 3);
   config.memory = source.one_in(20) ? source.word() : (8 + source.upto(40)) << 20;
   config.vcpus = source.one_in(20) ? source.small(300) : source.small(2);
@@ -122,7 +121,6 @@ void create_vm(World& world) {
   if (source.one_in(3)) config.swap = source.one_in(9) ? source.word() : source.upto(16) << 20;
   config.balloon = source.one_in(2) ? source.small(31) | 1 : 0;
   if (source.one_in(20)) config.balloon = source.small(255);
-  if (source.one_in(30)) config.size = source.small(300);
   std::uint32_t vm = 0;
   const vmem_status status = vmem_vm_create(world.host, &config, source.one_in(40) ? nullptr : &vm);
   world.tally.add(status);
@@ -146,14 +144,13 @@ void spawn_or_fork(World& world) {
 
 void map(World& world) {
   Source& source = world.source;
-  vmem_map_request request;
-  VMEM_INIT(request);
+  Roomy<vmem_map_request> roomy(source);
+  vmem_map_request& request = roomy.it;
   request.length = source.one_in(20) ? source.word() : source.upto(8 << 20);
   request.protection = source.one_in(3) ? source.small(9) : VMEM_READ | VMEM_WRITE;
   request.page = source.small(source.one_in(20) ? 9 : 2);
   request.fixed = source.one_in(4) ? 1 : 0;
   request.address = source.address(some_area(world).start & ~0xfffull, 0) & (source.one_in(9) ? ~0ull : ~0xfffull);
-  if (source.one_in(30)) request.size = source.small(100);
   const auto [vm, process] = some_process(world);
   std::uint64_t start = 0;
   const vmem_status status = vmem_process_mmap(world.host, vm, some_vcpu(world), process, &request, &start);
@@ -195,9 +192,8 @@ void access(World& world) {
     addresses[i] = source.address(area.start, area.length);
     kinds[i] = static_cast<std::uint8_t>(source.one_in(3000) ? source.word() : source.upto(2));
   }
-  vmem_summary summary;
-  VMEM_INIT(summary);
-  if (source.one_in(30)) summary.size = source.small(60);
+  Roomy<vmem_summary> roomy(source);
+  vmem_summary& summary = roomy.it;
   world.tally.add(vmem_process_access_batch(world.host, vm, some_vcpu(world), process, addresses.data(), kinds.data(),
                                             addresses.size(), source.one_in(5) ? nullptr : &summary));
   if (source.one_in(3))

@@ -50,8 +50,8 @@ std::int32_t on_fault(void* user, std::uint64_t, const vmem_result* fault) {
 
 void create(World& world) {
   Source& source = world.source;
-  vmem_mmu_config config;
-  VMEM_INIT(config);
+  Roomy<vmem_mmu_config> roomy(source);
+  vmem_mmu_config& config = roomy.it;
   if (source.one_in(3)) config.cpu = vmem_cpu_name(source.small(7));
   if (source.one_in(20)) config.cpu = "nobody's";
   if (!source.one_in(3)) {
@@ -69,7 +69,6 @@ void create(World& world) {
   config.no_psc = source.small(1);
   config.no_nested_tlb = source.small(1);
   config.no_one_gib_pages = source.small(1);
-  if (source.one_in(30)) config.size = source.small(300);
   world.fails = source.one_in(4);
   // A flat memory that is not there is beyond what can be checked.
   if (config.memory_bytes <= sizeof world.memory || config.memory_bytes % 4096 != 0)
@@ -78,11 +77,9 @@ void create(World& world) {
 
 void set_state(World& world) {
   Source& source = world.source;
-  vmem_mmu_state state;
-  VMEM_INIT(state);
-  if (source.one_in(30)) state.size = source.small(200);
+  Roomy<vmem_mmu_state> roomy(source);
+  vmem_mmu_state& state = roomy.it;
   world.tally.add(vmem_mmu_get_state(world.mmu, &state));
-  state.size = source.one_in(30) ? source.small(200) : static_cast<std::uint32_t>(sizeof state);
   const auto root = [&] { return source.upto(kWords / 512) << 12; };
   if (source.one_in(2)) state.cr3 = root() | (source.one_in(2) ? source.upto(4095) : 0);
   if (source.one_in(3)) state.cr4 = 1u << 5 | (source.word() & 0x771080);
@@ -116,9 +113,8 @@ void access_batch(World& world) {
 }
 
 void access(World& world, decltype(&vmem_mmu_access) how) {
-  vmem_result result;
-  VMEM_INIT(result);
-  if (world.source.one_in(30)) result.size = world.source.small(100);
+  Roomy<vmem_result> roomy(world.source);
+  vmem_result& result = roomy.it;
   const std::uint64_t va = world.source.address(world.source.upto(3) << 39, 1 << 24);
   world.tally.add(how(world.mmu, va, world.source.small(world.source.one_in(20) ? 9 : 2),
                       world.source.one_in(4) ? nullptr : &result));
