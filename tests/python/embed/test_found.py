@@ -71,12 +71,14 @@ def test_pkg_config_finds_it(installed: Path) -> None:
     if shutil.which("pkg-config") is None:
         pytest.skip("there is no pkg-config")
     environment = {**os.environ, "PKG_CONFIG_PATH": str(vmem.get_pkgconfig_dir())}
-    command = ["pkg-config", "--cflags", "--libs", "--modversion", "vmem"]
-    words = subprocess.run(
-        command, env=environment, check=True, capture_output=True, text=True
-    ).stdout.split()
-    include = next(Path(word[2:]) for word in words if word.startswith("-I"))
-    libraries = next(Path(word[2:]) for word in words if word.startswith("-L"))
-    assert include.samefile(vmem.get_include())
-    assert libraries.samefile(installed)
-    assert {"-lvmem", vmem.__version__} <= set(words)
+
+    def answers(*questions: str) -> list[str]:
+        command = ["pkg-config", *questions, "vmem"]
+        done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+        return done.stdout.split()
+
+    include, libraries, library = answers("--cflags", "--libs")
+    assert Path(include.removeprefix("-I")).samefile(vmem.get_include())
+    assert Path(libraries.removeprefix("-L")).samefile(installed)
+    assert library == "-lvmem"
+    assert answers("--modversion") == [vmem.__version__]
