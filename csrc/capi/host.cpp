@@ -82,7 +82,7 @@ vmem_status vmem_host_advance(vmem_host* host, uint64_t nanoseconds) {
 vmem_status vmem_host_counter(vmem_host* host, const char* name, uint64_t* value) {
   return look(host, [&](auto& machine) {
     required(value, "value") = named(name, [&](auto&& use) {
-      vmem::vmm::Host& of = machine.hypervisor().host();
+      const vmem::vmm::Host& of = machine.hypervisor().host();
       each_field(machine.hypervisor().meminfo(), use);
       each_counter(of.stat, use);
       use("swap_write_errors", of.swap.write_errors());

@@ -31,12 +31,12 @@ struct SlotOf;
 /// died after them.
 template <class Handle>
 class Slots {
-  using Slot = typename SlotOf<Handle>::type;
+  using Slot = SlotOf<Handle>::type;
 
  public:
   template <class Object>
   Handle* put(std::unique_ptr<Object> object) {
-    const std::lock_guard lock(mutex_);
+    const std::scoped_lock lock(mutex_);
     const bool reuses = retired_.size() > kRetired;
     if (!reuses) slots_.emplace_back();
     Slot* const slot = reuses ? retired_.front() : &slots_.back();
@@ -51,7 +51,7 @@ class Slots {
     auto* const slot = reinterpret_cast<Slot*>(handle);
     slot->mark.store(0, std::memory_order_release);
     slot->object.reset();
-    const std::lock_guard lock(mutex_);
+    const std::scoped_lock lock(mutex_);
     retired_.push_back(slot);
   }
 
@@ -66,7 +66,7 @@ class Slots {
 /// The object of a handle. NULL, destroyed, and of another kind: VMEM_E_HANDLE.
 template <class Handle>
 auto& object_of(Handle* handle, const char* name) {
-  using Slot = typename SlotOf<Handle>::type;
+  using Slot = SlotOf<Handle>::type;
   if (handle == nullptr) [[unlikely]]
     throw Refusal(VMEM_E_HANDLE, std::string(name) + " is NULL");
   const auto* const slot = reinterpret_cast<const Slot*>(handle);

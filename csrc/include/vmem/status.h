@@ -28,12 +28,12 @@
 /* Clears a structure of this interface and says which version of it the caller was compiled with. */
 #define VMEM_INIT(structure) (memset(&(structure), 0, sizeof(structure)), (structure).size = sizeof(structure))
 
-/* Grows when a program that was compiled against an older interface would no longer run. */
-#define VMEM_ABI_VERSION 0
-
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+/* Grows when a program that was compiled against an older interface would no longer run. */
+enum { VMEM_ABI_VERSION = 0 };
 
 typedef int32_t vmem_status;
 
