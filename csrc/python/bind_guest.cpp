@@ -16,28 +16,9 @@ guest::Kernel& kernel_of(sim::Machine& machine, std::uint16_t vm) { return *mach
 
 py::dict meminfo(PyMachine& self, std::uint16_t vm) {
   auto entered = self.look();
-  const guest::MemInfo info = kernel_of(*entered, vm).meminfo();
   py::dict dict;
-  const auto put = [&](const char* name, std::uint64_t frames) { dict[name] = frames << kPageShift; };
-  put("MemTotal", info.MemTotal);
-  put("MemFree", info.MemFree);
-  put("MemAvailable", info.MemAvailable);
-  put("Buffers", info.Buffers);
-  put("Cached", info.Cached);
-  put("SwapCached", info.SwapCached);
-  put("Active", info.Active);
-  put("Inactive", info.Inactive);
-  put("Active(anon)", info.ActiveAnon);
-  put("Inactive(anon)", info.InactiveAnon);
-  put("Active(file)", info.ActiveFile);
-  put("Inactive(file)", info.InactiveFile);
-  put("SwapTotal", info.SwapTotal);
-  put("SwapFree", info.SwapFree);
-  put("Dirty", info.Dirty);
-  put("Writeback", info.Writeback);
-  put("AnonPages", info.AnonPages);
-  put("PageTables", info.PageTables);
-  put("AnonHugePages", info.AnonHugePages);
+  guest::each_field(kernel_of(*entered, vm).meminfo(),
+                    [&](const char* name, std::uint64_t frames) { dict[name] = frames << kPageShift; });
   return dict;
 }
 

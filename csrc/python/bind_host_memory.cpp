@@ -48,13 +48,7 @@ py::dict host_stat(PyMachine& self) {
   auto entered = self.look();
   const vmm::Host& host = entered->hypervisor().host();
   py::dict dict;
-  dict["swapped_out"] = host.stat.swapped_out;
-  dict["swapped_in"] = host.stat.swapped_in;
-  dict["double_paging"] = host.stat.double_paging;
-  dict["merged"] = host.stat.merged;
-  dict["cow_broken"] = host.stat.cow_broken;
-  dict["split"] = host.stat.split;
-  dict["collapsed"] = host.stat.collapsed;
+  vmm::each_counter(host.stat, [&](const char* name, std::uint64_t value) { dict[name] = value; });
   dict["swap_write_errors"] = host.swap.write_errors();
   return dict;
 }

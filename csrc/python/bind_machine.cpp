@@ -251,17 +251,9 @@ void bind_host(py::classh<PyMachine>& machine) {
       .def("destroy_vm", [](PyMachine& self, std::uint16_t vm) { self.enter()->destroy_vm(vm); })
       .def("meminfo",
            [](PyMachine& self) {
-             const vmm::MemoryInfo info = self.look()->hypervisor().meminfo();
              py::dict dict;
-             dict["total"] = info.total;
-             dict["free"] = info.free;
-             dict["used"] = info.used;
-             dict["tables"] = info.tables;
-             dict["processes"] = info.processes;
-             dict["committed"] = info.committed;
-             dict["swap_total"] = info.swap_total;
-             dict["swap_used"] = info.swap_used;
-             dict["shared"] = info.shared;
+             vmm::each_field(self.look()->hypervisor().meminfo(),
+                             [&](const char* name, std::uint64_t bytes) { dict[name] = bytes; });
              return dict;
            })
       .def("check", [](PyMachine& self) { self.enter()->check(); })

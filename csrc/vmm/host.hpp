@@ -33,6 +33,20 @@ struct HostStat {
   std::uint64_t collapsed = 0;  ///< 2 MiB pages made of small ones
 };
 
+/// Calls `use` with the name and value of each, in this order.
+template <class Use>
+void each_counter(const HostStat& stat, Use&& use) {
+  use("swapped_out", stat.swapped_out);
+  use("swapped_in", stat.swapped_in);
+  use("double_paging", stat.double_paging);
+  use("merged", stat.merged);
+  use("cow_broken", stat.cow_broken);
+  use("split", stat.split);
+  use("collapsed", stat.collapsed);
+  // Another counter needs another line above.
+  static_assert(sizeof(HostStat) == 7 * sizeof(std::uint64_t));
+}
+
 /// What a host is switched on with, beside its memory.
 struct HostConfig {
   SwapConfig swap;

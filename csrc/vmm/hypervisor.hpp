@@ -28,6 +28,22 @@ struct MemoryInfo {
   std::uint64_t shared = 0;  ///< guest memory that is backed by a frame it shares
 };
 
+/// Calls `use` with the name and value of each, in this order.
+template <class Use>
+void each_field(const MemoryInfo& info, Use&& use) {
+  use("total", info.total);
+  use("free", info.free);
+  use("used", info.used);
+  use("tables", info.tables);
+  use("processes", info.processes);
+  use("committed", info.committed);
+  use("swap_total", info.swap_total);
+  use("swap_used", info.swap_used);
+  use("shared", info.shared);
+  // Another field needs another line above.
+  static_assert(sizeof(MemoryInfo) == 9 * sizeof(std::uint64_t));
+}
+
 class Hypervisor {
  public:
   explicit Hypervisor(std::uint64_t memory_bytes, const HostConfig& config = {});

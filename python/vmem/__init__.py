@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from vmem._core import __version__
 from vmem.cpu import Cpu, Psc, Tlb
+from vmem.embedding import get_cmake_dir, get_include, get_library, get_pkgconfig_dir
 from vmem.errors import (
     ConfigError,
     FileError,
@@ -54,6 +55,10 @@ __all__ = [
     "VmemError",
     "__version__",
     "batch",
+    "get_cmake_dir",
+    "get_include",
+    "get_library",
+    "get_pkgconfig_dir",
     "workload",
 ]
 

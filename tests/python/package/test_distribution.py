@@ -36,6 +36,13 @@ def test_the_wheel_holds_the_package_and_nothing_else(root: Path) -> None:
         for file in (source / "vmem").rglob("*")
         if file.is_file() and "__pycache__" not in file.parts and file.suffix != ".so"
     }
+    assert {file.removeprefix("vmem/include/") for file in files if file.startswith("vmem/include/")} == {
+        str(file.relative_to(root / "csrc" / "include")) for file in (root / "csrc" / "include").rglob("*.h*")
+    }
+    # One library under one name: an archive would store links to it as copies.
+    libraries = {file for file in files if file.startswith("vmem/lib/") and "cmake" not in Path(file).parts}
+    assert libraries == {"vmem/lib/libvmem.so", "vmem/lib/pkgconfig/vmem.pc"}
+    files = {file for file in files if not file.startswith(("vmem/include/", "vmem/lib/"))}
     outside = {file for file in files if not file.startswith("vmem/")}
     extensions = {file for file in files if file.startswith("vmem/_core.") and file.endswith(".so")}
     assert len(extensions) == 1

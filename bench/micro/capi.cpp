@@ -1,0 +1,112 @@
+// What the C interface costs beside the C++ core: single accesses, and batches of the same references.
+#include <benchmark/benchmark.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "hw/cpu_config.hpp"
+#include "hw/mmu.hpp"
+#include "vmem/mmu.h"
+
+namespace vmem {
+namespace {
+
+constexpr std::uint64_t kBytes = 1 << 20;
+constexpr std::uint64_t kPages = 32;  // in reach of the first level
+constexpr std::size_t kBatch = 1 << 16;
+
+/// Memory with tables that map kPages pages from 0 on.
+struct Memory {
+  std::vector<std::uint64_t> words = std::vector<std::uint64_t>(kBytes / 8);
+
+  Memory() {
+    for (std::uint64_t level = 0; level < 3; ++level) words[512 * (level + 1)] = (level + 2) << 12 | 7;
+    for (std::uint64_t page = 0; page < kPages; ++page) words[512 * 4 + page] = page << 12 | 0x67;
+  }
+};
+
+struct References {
+  std::vector<std::uint64_t> addresses = std::vector<std::uint64_t>(kBatch);
+  std::vector<std::uint8_t> kinds = std::vector<std::uint8_t>(kBatch);
+
+  References() {
+    for (std::size_t i = 0; i < kBatch; ++i) {
+      addresses[i] = i * 0x9e3779b97f4a7c15u % (kPages << 12);
+      kinds[i] = i % 3 == 0 ? VMEM_STORE : VMEM_LOAD;
+    }
+  }
+};
+
+vmem_mmu* make_mmu(Memory& memory) {
+  vmem_mmu_config config;
+  vmem_mmu_state state;
+  vmem_mmu* mmu = nullptr;
+  VMEM_INIT(config);
+  config.memory = memory.words.data();
+  config.memory_bytes = kBytes;
+  VMEM_INIT(state);
+  if (vmem_mmu_create(&config, &mmu) != VMEM_OK || vmem_mmu_get_state(mmu, &state) != VMEM_OK) return nullptr;
+  state.cr3 = 1 << 12;
+  return vmem_mmu_set_state(mmu, &state) == VMEM_OK ? mmu : nullptr;
+}
+
+hw::Mmu make_core(Memory& memory) {
+  hw::Mmu mmu({reinterpret_cast<std::byte*>(memory.words.data()), kBytes}, hw::cpu_preset("skylake-sp"));
+  hw::State state = mmu.state();
+  state.cr3 = 1 << 12;
+  mmu.set_state(state);
+  return mmu;
+}
+
+void access_hit(benchmark::State& state) {
+  Memory memory;
+  vmem_mmu* const mmu = make_mmu(memory);
+  vmem_result result;
+  VMEM_INIT(result);
+  for (std::uint64_t page = 0; auto _ : state) {
+    if (vmem_mmu_access(mmu, page << 12, VMEM_LOAD, &result) != VMEM_OK) state.SkipWithError(vmem_last_error());
+    benchmark::DoNotOptimize(result);
+    page = (page + 7) % kPages;
+  }
+  vmem_mmu_destroy(mmu);
+}
+BENCHMARK(access_hit)->Name("capi/access_hit");
+
+void batch(benchmark::State& state) {
+  Memory memory;
+  const References references;
+  vmem_mmu* const mmu = make_mmu(memory);
+  for (auto _ : state)
+    if (vmem_mmu_access_batch(mmu, references.addresses.data(), references.kinds.data(), kBatch, nullptr, nullptr,
+                              nullptr, nullptr) != VMEM_OK)
+      state.SkipWithError(vmem_last_error());
+  state.SetItemsProcessed(static_cast<std::int64_t>(state.iterations()) * static_cast<std::int64_t>(kBatch));
+  vmem_mmu_destroy(mmu);
+}
+BENCHMARK(batch)->Name("capi/batch");
+
+void core_access_hit(benchmark::State& state) {
+  Memory memory;
+  hw::Mmu mmu = make_core(memory);
+  hw::TlbEntry entry;
+  hw::Fault fault;
+  for (std::uint64_t page = 0; auto _ : state) {
+    benchmark::DoNotOptimize(mmu.access({page << 12}, AccessKind::load, entry, fault));
+    page = (page + 7) % kPages;
+  }
+}
+BENCHMARK(core_access_hit)->Name("core/access_hit");
+
+void core_batch(benchmark::State& state) {
+  Memory memory;
+  const References references;
+  hw::Mmu mmu = make_core(memory);
+  for (auto _ : state)
+    mmu.access_batch(references.addresses.data(), references.kinds.data(), kBatch,
+                     [](std::size_t, const hw::Fault&) { return true; });
+  state.SetItemsProcessed(static_cast<std::int64_t>(state.iterations()) * static_cast<std::int64_t>(kBatch));
+}
+BENCHMARK(core_batch)->Name("core/batch");
+
+}  // namespace
+}  // namespace vmem

@@ -1,0 +1,141 @@
+// Processes of a vmem_host's guests: what they do to their memory.
+#include <algorithm>
+#include <array>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "capi/host_object.hpp"
+#include "capi/lookup.hpp"
+#include "capi/result.hpp"
+#include "capi/structure.hpp"
+#include "vmem/host.h"
+
+namespace vmem::capi {
+namespace {
+
+constexpr std::uint64_t kBlock = 1 << 16;
+
+void require_array(const void* array, std::uint64_t count, const char* name) {
+  if (array == nullptr && count != 0) throw Refusal(VMEM_E_ARGUMENT, std::string(name) + " is NULL");
+}
+
+bool is_over(const Where& where) { return where.process.killed || where.guest.vm->is_killed(); }
+
+/// `move(at)` moves bytes until the access at `at` fails, if one does.
+template <class Move>
+vmem_status transfer(sim::Machine& machine, const Where& where, std::uint64_t* at, Move&& move) {
+  Gva failed;
+  bool done = false;
+  try {
+    done = move(failed);
+  } catch (const OutOfMemory&) {
+    if (!is_over(where)) throw;
+  }
+  machine.time().charge(*where.guest.vm, where.vcpu);
+  if (done) return VMEM_OK;
+  if (at != nullptr) *at = failed.value;
+  return is_over(where) ? VMEM_STOPPED : VMEM_SEGFAULT;
+}
+
+void add(vmem_summary& sum, const sim::ReplayResult& part) {
+  if (sum.segfaults == 0) sum.first_segfault = part.first_segfault.value;
+  sum.done += part.done;
+  sum.segfaults += part.segfaults;
+  sum.stopped = part.stopped ? 1 : 0;
+}
+
+/// Block by block, with kinds copied so that callbacks cannot change what has been checked.
+vmem_status access_all(sim::Machine& machine, HostObject& host, const Where& where,
+                       std::span<const std::uint64_t> addresses, const std::uint8_t* kinds, vmem_summary& sum) {
+  std::vector<std::uint8_t> copy(std::min<std::uint64_t>(kBlock, addresses.size()));
+  for (std::size_t from = 0; from < addresses.size() && sum.stopped == 0; from += kBlock) {
+    const std::size_t count = std::min<std::size_t>(kBlock, addresses.size() - from);
+    std::copy_n(kinds + from, count, copy.begin());
+    const auto end = copy.begin() + static_cast<std::ptrdiff_t>(count);
+    const auto bad = std::find_if(copy.begin(), end, [](std::uint8_t kind) { return kind >= kAccessKinds; });
+    const auto valid = static_cast<std::size_t>(bad - copy.begin());
+    const sim::ReplayResult part =
+        machine.access(where.guest, where.vcpu, where.process, addresses.subspan(from, valid),
+                       std::span(copy).first(valid), [](std::uint64_t) { return true; });
+    add(sum, part);
+    if (!host.tell_events()) return VMEM_OK;                // HostObject::end makes a failure of it
+    if (valid < count && !part.stopped) access_kind(*bad);  // refuses
+  }
+  return sum.stopped != 0 ? VMEM_STOPPED : VMEM_OK;
+}
+
+}  // namespace
+}  // namespace vmem::capi
+
+using namespace vmem::capi;
+using vmem::Gva;
+using vmem::sim::Machine;
+
+vmem_status vmem_process_read(vmem_host* host, uint32_t vm, uint32_t vcpu, uint32_t process, uint64_t address,
+                              void* bytes, uint64_t length, uint64_t* at) {
+  return change(host, [&](Machine& machine, HostObject&) {
+    require_array(bytes, length, "bytes");
+    const Where where = locate(machine, vm, vcpu, process);
+    return transfer(machine, where, at, [&](Gva& failed) {
+      return machine.read(where.guest, where.vcpu, where.process, Gva{address},
+                          std::span(static_cast<std::byte*>(bytes), length), failed);
+    });
+  });
+}
+
+vmem_status vmem_process_write(vmem_host* host, uint32_t vm, uint32_t vcpu, uint32_t process, uint64_t address,
+                               const void* bytes, uint64_t length, uint64_t* at) {
+  return change(host, [&](Machine& machine, HostObject&) {
+    require_array(bytes, length, "bytes");
+    const Where where = locate(machine, vm, vcpu, process);
+    return transfer(machine, where, at, [&](Gva& failed) {
+      return machine.write(where.guest, where.vcpu, where.process, Gva{address},
+                           std::span(static_cast<const std::byte*>(bytes), length), failed);
+    });
+  });
+}
+
+vmem_status vmem_process_access(vmem_host* host, uint32_t vm, uint32_t vcpu, uint32_t process, uint64_t address,
+                                uint32_t kind, uint64_t* hpa) {
+  return change(host, [&](Machine& machine, HostObject&) {
+    const vmem::AccessKind what = access_kind(kind);
+    const Where where = locate(machine, vm, vcpu, process);
+    where.guest.kernel->switch_to(where.vcpu, where.process);
+    vmem::Hpa went;
+    const bool done = where.vcpu.access({address}, what, went);
+    machine.time().charge(*where.guest.vm, where.vcpu);
+    if (!done) return is_over(where) ? VMEM_STOPPED : VMEM_SEGFAULT;
+    if (hpa != nullptr) *hpa = went.value;
+    return VMEM_OK;
+  });
+}
+
+vmem_status vmem_process_access_batch(vmem_host* host, uint32_t vm, uint32_t vcpu, uint32_t process,
+                                      const uint64_t* addresses, const uint8_t* kinds, uint64_t count,
+                                      vmem_summary* summary) {
+  return change(host, [&](Machine& machine, HostObject& object) {
+    vmem_summary unseen{};
+    unseen.size = sizeof unseen;
+    vmem_summary& sum = summary != nullptr ? filled(summary, "summary") : unseen;
+    sum = {sum.size, 0, 0, 0, 0};
+    require_array(addresses, count, "addresses");
+    require_array(kinds, count, "kinds");
+    const Where where = locate(machine, vm, vcpu, process);
+    return access_all(machine, object, where, {addresses, count}, kinds, sum);
+  });
+}
+
+vmem_status vmem_process_translate(vmem_host* host, uint32_t vm, uint32_t vcpu, uint32_t process,
+                                   const uint64_t* addresses, uint64_t count, uint64_t* hpas) {
+  return change(host, [&](Machine& machine, HostObject&) {
+    require_array(addresses, count, "addresses");
+    require_array(hpas, count, "hpas");
+    const Where where = locate(machine, vm, vcpu, process);
+    where.guest.kernel->switch_to(where.vcpu, where.process);
+    for (std::uint64_t i = 0; i < count; ++i)
+      hpas[i] = where.guest.vm->probe(where.vcpu, {addresses[i]}, vmem::AccessKind::load).value;
+    machine.time().charge(*where.guest.vm, where.vcpu);
+    return VMEM_OK;
+  });
+}

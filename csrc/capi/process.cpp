@@ -1,0 +1,95 @@
+// Processes of a vmem_host's guests: their life and their mappings.
+#include <string>
+
+#include "capi/host_object.hpp"
+#include "capi/lookup.hpp"
+#include "capi/structure.hpp"
+#include "vmem/host.h"
+
+namespace vmem::capi {
+namespace {
+
+guest::Protection protection(std::uint32_t bits) {
+  constexpr std::uint32_t kAll = VMEM_READ | VMEM_WRITE | VMEM_EXECUTE;
+  if ((bits & ~kAll) != 0)
+    throw Refusal(VMEM_E_ARGUMENT, "protection is " + std::to_string(bits) +
+                                       "; accepted are bits of VMEM_READ, "
+                                       "VMEM_WRITE and VMEM_EXECUTE");
+  return {(bits & VMEM_READ) != 0, (bits & VMEM_WRITE) != 0, (bits & VMEM_EXECUTE) != 0};
+}
+
+guest::MapRequest map_request(const vmem_map_request& given) {
+  if (given.length == 0 || given.length > 1ull << 56)
+    throw Refusal(VMEM_E_ARGUMENT, "length is " + std::to_string(given.length) + "; accepted is 1 to 2**56");
+  if (given.page > VMEM_PAGE_1G)
+    throw Refusal(VMEM_E_ARGUMENT, "page is " + std::to_string(given.page) + "; accepted is VMEM_PAGE_4K, 2M or 1G");
+  guest::MapRequest request;
+  request.length = given.length;
+  request.protection = protection(given.protection);
+  if (given.fixed != 0) request.address = given.address;
+  request.largest = static_cast<PageSize>(given.page);
+  if (given.name != nullptr) request.name = given.name;
+  return request;
+}
+
+/// A system call: `use(kernel, vcpu, process)`, whose time passes.
+template <class Use>
+vmem_status call(vmem_host* host, std::uint32_t vm, std::uint32_t vcpu, std::uint32_t process, Use&& use) noexcept {
+  return change(host, [&](sim::Machine& machine, HostObject&) {
+    const Where where = locate(machine, vm, vcpu, process);
+    use(*where.guest.kernel, where.vcpu, where.process);
+    machine.time().charge(*where.guest.vm, where.vcpu);
+    return VMEM_OK;
+  });
+}
+
+}  // namespace
+}  // namespace vmem::capi
+
+using namespace vmem::capi;
+using vmem::guest::Kernel;
+using vmem::guest::Process;
+using vmem::hw::Vcpu;
+
+vmem_status vmem_process_spawn(vmem_host* host, uint32_t vm, const char* name, uint32_t* process) {
+  return change(host, [&](vmem::sim::Machine& machine, HostObject&) {
+    required(process, "process");
+    vmem::sim::Guest& guest = guest_of(machine, vm);
+    const int id = guest.kernel->spawn(guest.vm->vcpu(0), name == nullptr ? "process" : name).id;
+    machine.time().charge(*guest.vm, guest.vm->vcpu(0));
+    *process = static_cast<std::uint32_t>(id);
+    return VMEM_OK;
+  });
+}
+
+vmem_status vmem_process_fork(vmem_host* host, uint32_t vm, uint32_t vcpu, uint32_t process, uint32_t* child) {
+  return call(host, vm, vcpu, process, [&](Kernel& kernel, Vcpu& cpu, Process& parent) {
+    required(child, "child");
+    *child = static_cast<std::uint32_t>(kernel.fork(cpu, parent).id);
+  });
+}
+
+vmem_status vmem_process_exit(vmem_host* host, uint32_t vm, uint32_t vcpu, uint32_t process) {
+  return call(host, vm, vcpu, process, [](Kernel& kernel, Vcpu& cpu, Process& of) { kernel.exit(cpu, of); });
+}
+
+vmem_status vmem_process_mmap(vmem_host* host, uint32_t vm, uint32_t vcpu, uint32_t process,
+                              const vmem_map_request* request, uint64_t* start) {
+  return call(host, vm, vcpu, process, [&](Kernel& kernel, Vcpu& cpu, Process& of) {
+    required(start, "start");
+    *start = kernel.mmap(cpu, of, map_request(taken(request, "request"))).start;
+  });
+}
+
+vmem_status vmem_process_munmap(vmem_host* host, uint32_t vm, uint32_t vcpu, uint32_t process, uint64_t start,
+                                uint64_t length) {
+  return call(host, vm, vcpu, process,
+              [&](Kernel& kernel, Vcpu& cpu, Process& of) { kernel.munmap(cpu, of, start, length); });
+}
+
+vmem_status vmem_process_mprotect(vmem_host* host, uint32_t vm, uint32_t vcpu, uint32_t process, uint64_t start,
+                                  uint64_t length, uint32_t bits) {
+  return call(host, vm, vcpu, process, [&](Kernel& kernel, Vcpu& cpu, Process& of) {
+    kernel.mprotect(cpu, of, start, length, protection(bits));
+  });
+}

@@ -1,0 +1,10 @@
+/* The C interface of vmem: everything. */
+#ifndef VMEM_VMEM_H
+#define VMEM_VMEM_H
+
+#include <vmem/host.h>
+#include <vmem/mmu.h>
+#include <vmem/status.h>
+#include <vmem/version.h>
+
+#endif
