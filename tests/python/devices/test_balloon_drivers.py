@@ -70,7 +70,7 @@ def test_a_driver_chooses_among_the_pages_it_has() -> None:
         def choose(self, wanted: int) -> list[int]:
             pages = [page for page in (self.allocate() for _ in range(64)) if page is not None]
             self.odd += [page for page in pages if page % 2]
-            if wanted <= 64:
+            if wanted <= 32:  # the last time
                 while self.odd:
                     self.free(self.odd.pop())
             return [page for page in pages if page % 2 == 0][:wanted]
