@@ -433,6 +433,7 @@ void bind_machine(py::module_& m) {
   bind_files(machine);
   bind_guest(machine);
   bind_balloon(machine);
+  bind_balloon_policy(m, machine);
   bind_devices(machine);
   bind_time(machine);
   bind_programs(m, machine);

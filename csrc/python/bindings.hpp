@@ -20,6 +20,7 @@ void bind_host_memory(pybind11::classh<PyMachine>& machine);
 void bind_files(pybind11::classh<PyMachine>& machine);
 void bind_guest(pybind11::classh<PyMachine>& machine);
 void bind_balloon(pybind11::classh<PyMachine>& machine);
+void bind_balloon_policy(pybind11::module_& m, pybind11::classh<PyMachine>& machine);
 void bind_devices(pybind11::classh<PyMachine>& machine);
 void bind_explain(pybind11::classh<PyMachine>& machine);
 void bind_time(pybind11::classh<PyMachine>& machine);

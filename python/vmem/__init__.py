@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from vmem._core import __version__
+from vmem.balloon import Balloon, BalloonDriver
 from vmem.cpu import Cpu, Psc, Tlb
 from vmem.embedding import get_cmake_dir, get_include, get_library, get_pkgconfig_dir
 from vmem.errors import (
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "UNMAPPED",
+    "Balloon",
+    "BalloonDriver",
     "ConfigError",
     "Cpu",
     "Event",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from vmem import _core, checks
+from vmem.durations import Duration, parse_duration
 from vmem.errors import ConfigError
 from vmem.sizes import Size, parse_size
 
@@ -135,16 +136,102 @@ class Balloon:
 
 
 class BalloonDriver:
-    """The guest kernel's balloon driver: `Guest.balloon_driver`."""
+    """The guest kernel's balloon driver: `Guest.balloon_driver`. It decides as Linux's does.
 
-    def __init__(self, core: _core.Machine, vm: int) -> None:
-        self._core = core
-        self._vm = vm
+    A subclass decides otherwise, from when it is assigned to `Guest.balloon_driver`: `choose` which pages go
+    into the balloon, `release` which come back, `delay` how long it waits from one request to the next. The
+    driver tells the host through its virtqueues, whoever has decided. What these methods raise is raised by
+    `Hypervisor.advance` or `run` when the time is up; the driver tries again after 200 ms.
+    """
+
+    delay: Duration = 0
+
+    _of: _core.Machine | None = None
+    _vm = 0
+    _hand: _core.BalloonHand | None = None
+    _failure: BaseException | None = None
+
+    def choose(self, wanted: int) -> Iterable[int] | None:
+        """gPFNs of pages that the driver has (`allocate`), at most `wanted`, to put into the balloon now, in
+        this order. None: 256 single pages, as Linux. No page: nothing is to be had; in 200 ms again.
+
+        Up to 512 pages are one request. Pages that are not given stay with the driver.
+        """
+
+    def release(self, count: int) -> Iterable[int] | None:
+        """gPFNs of at most `count` of the balloon's `pages` that come back now. None: the last ones first, as
+        Linux. No page: in 200 ms again.
+        """
+
+    def allocate(self, order: int = 0) -> int | None:
+        """Takes 2**order pages in a row (order 0 to 10) from the guest's kernel, which may reclaim for them.
+
+        Returns the gPFN of the first; None if there are none. Only within `choose`.
+        """
+        return self._lent().allocate(checks.integer(order, "order", 0, 10))
+
+    def free(self, page: int) -> None:
+        """Gives a page back that was taken and not put into the balloon. Only within `choose`."""
+        self._lent().free(checks.integer(page, "page", 0, 2**52 - 1))
+
+    def _lent(self) -> _core.BalloonHand:
+        if self._hand is None:
+            raise ConfigError("a balloon driver allocates and frees pages only within choose()")
+        return self._hand
+
+    def _machine(self) -> _core.Machine:
+        if self._of is None:
+            raise ConfigError("this balloon driver is no guest's: assign it to Guest.balloon_driver")
+        return self._of
+
+    def _attach(self, core: _core.Machine, vm: int) -> None:
+        """Is the driver of a guest, which still follows the one before."""
+        if self._of is not None and (self._of is not core or self._vm != vm):
+            raise ConfigError("this balloon driver is another guest's")
+        self._of, self._vm = core, vm
+
+    def _choose(self, hand: _core.BalloonHand, wanted: int) -> list[int] | None:
+        self._hand = hand
+        try:
+            return _pages(self.choose(wanted), wanted, hand.has, "choose", "has")
+        except BaseException as failure:  # the guest's kernel goes on
+            self._failure = self._failure or failure
+            return []
+        finally:
+            self._hand = None
+
+    def _release(self, count: int) -> list[int] | None:
+        try:
+            chosen = self.release(count)
+            inside = set() if chosen is None else set(self.pages)
+            return _pages(chosen, count, inside.__contains__, "release", "has in the balloon")
+        except BaseException as failure:
+            self._failure = self._failure or failure
+            return []
+
+    def _delay(self) -> int:
+        try:
+            return parse_duration(self.delay, "balloon driver's delay")
+        except BaseException as failure:
+            self._failure = self._failure or failure
+            return 200_000_000
+
+    def _raise_failure(self) -> None:
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
 
     @property
     def pages(self) -> list[int]:
         """gPFNs in the balloon, in the order in which they went in."""
-        return self._core.balloon_driver_pages(self._vm)
+        return self._machine().balloon_driver_pages(self._vm)
+
+    @property
+    def queues(self) -> list[tuple[int, int, int, int]]:
+        """Of each of its virtqueues, by number: gPA of the descriptors, of the available ring and of the used
+        ring, and how many entries it has.
+        """
+        return self._machine().balloon_driver_queues(self._vm)
 
     def stat(self) -> dict[str, int]:
         """Since boot: pages `balloon_inflate balloon_deflate`, times `out_of_puff`, pages `oom_deflated`; of
@@ -152,7 +239,21 @@ class BalloonDriver:
         hinting `hint_rounds`, `hinted_blocks`, those that reclaim took back early, `hinted_blocks_shrunk`,
         and those that the driver still has, `hinted_blocks_held`.
         """
-        return self._core.balloon_driver_stat(self._vm)
+        return self._machine().balloon_driver_stat(self._vm)
+
+
+def _pages(
+    chosen: Iterable[int] | None, most: int, is_there: Callable[[int], bool], call: str, where: str
+) -> list[int] | None:
+    if chosen is None:
+        return None
+    pages = [checks.integer(page, f"page of {call}()", 0, 2**52 - 1) for page in chosen]
+    if len(pages) > most or len(set(pages)) != len(pages):
+        raise ConfigError(f"{call}({most}): {len(pages)} pages; accepted are up to {most} different ones")
+    for page in pages:
+        if not is_there(page):
+            raise ConfigError(f"{call}({most}): page {page:#x} is none that the driver {where}")
+    return pages
 
 
 def accept_balloon(balloon: bool | Mapping[str, bool] | None, name: str) -> dict[str, bool] | None:

@@ -286,7 +286,26 @@ class Guest:
     def __init__(self, core: _core.Machine, vm: int) -> None:
         self._core = core
         self._vm = vm
-        self.balloon_driver: BalloonDriver | None = None
+        self._balloon_driver: BalloonDriver | None = None
+
+    @property
+    def balloon_driver(self) -> BalloonDriver | None:
+        """The driver of the memory balloon, None without one. Assign a `BalloonDriver` to replace it."""
+        return self._balloon_driver
+
+    @balloon_driver.setter
+    def balloon_driver(self, driver: BalloonDriver) -> None:
+        from vmem.balloon import BalloonDriver
+
+        if not isinstance(driver, BalloonDriver):
+            raise ConfigError(f"balloon_driver: {driver!r}; accepted is a BalloonDriver")
+        if self._balloon_driver is None:
+            raise ConfigError(
+                "balloon_driver: this guest has no balloon; create_vm(balloon=True) gives it one"
+            )
+        driver._attach(self._core, self._vm)
+        self._core.set_balloon_driver(self._vm, driver)
+        self._balloon_driver = driver
 
     def spawn(self, name: str = "process", *, vcpu: int = 0) -> Process:
         """A process with an empty address space."""

@@ -222,6 +222,7 @@ class Hypervisor:
         (docs/design/time.md). `progress(nanoseconds)` is called about 20 times a second.
         """
         self._core.advance(parse_duration(duration, "advance"), progress)
+        self._raise_failures()
 
     def run(
         self, duration: Duration, *, references: int | None = None, progress: Progress = None
@@ -234,12 +235,18 @@ class Hypervisor:
         before, began = self._vm_times(), self.now
         goal = 2**64 - 1 if references is None else checks.integer(references, "references", 0, 2**64 - 1)
         ended = self._core.run(parse_duration(duration, "run"), goal, progress)
+        self._raise_failures()
         after = self._vm_times()
         return RunSummary(
             self.now - began,
             "programs" if ended == "tasks" else ended,
             {name: time - before[name] for name, time in after.items()},
         )
+
+    def _raise_failures(self) -> None:
+        for vm in self:
+            if vm.guest.balloon_driver is not None:
+                vm.guest.balloon_driver._raise_failure()
 
     def _vm_times(self) -> dict[str, VmTime]:
         return {vm.name: vm.time() for vm in self}
@@ -336,7 +343,8 @@ class Hypervisor:
         vm.disk = Disk(self._core, vm_id, disk_bytes) if disk_bytes else None
         if features is not None:
             vm.balloon = Balloon(self._core, vm_id)
-            vm.guest.balloon_driver = BalloonDriver(self._core, vm_id)
+            vm.guest._balloon_driver = BalloonDriver()
+            vm.guest._balloon_driver._attach(self._core, vm_id)
         return self._vms[name]
 
     def destroy_vm(self, vm: Vm) -> None:

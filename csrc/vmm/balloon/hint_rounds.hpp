@@ -1,6 +1,7 @@
 // Rounds of free page hinting, as the host counts them (virtio 1.2, 5.5.6.4; QEMU's FREE_PAGE_HINT_S_*).
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <limits>
 
@@ -18,6 +19,7 @@ class HintRounds {
     id_ = id_ < virtio::balloon::kFirstHintRound || id_ == std::numeric_limits<std::uint32_t>::max()
               ? virtio::balloon::kFirstHintRound
               : id_ + 1;
+    highest_ = std::max(highest_, id_);
     state_ = State::requested;
   }
   void stop() { state_ = State::stopped; }
@@ -49,12 +51,12 @@ class HintRounds {
   /// The id of the last round; 0: there was none.
   std::uint32_t id() const { return id_; }
   bool has_issued(std::uint32_t id) const {
-    return id == virtio::balloon::kHintStop || (id >= virtio::balloon::kFirstHintRound && id <= id_);
+    return id == virtio::balloon::kHintStop || (id >= virtio::balloon::kFirstHintRound && id <= highest_);
   }
 
  private:
   State state_ = State::stopped;
-  std::uint32_t id_ = 0;
+  std::uint32_t id_ = 0, highest_ = 0;
 };
 
 }  // namespace vmem::vmm::balloon

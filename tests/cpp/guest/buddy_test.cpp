@@ -164,5 +164,46 @@ TEST_CASE("check() notices what breaks the lists") {
   CHECK_THROWS_AS(zone.buddy.check(zone.vcpu), InvariantError);
 }
 
+TEST_CASE("a block that the host knows of is used last, and is forgotten when it leaves its list") {
+  for (const auto mode : {vmm::MmuMode::nested, vmm::MmuMode::shadow}) {
+    Zonal z(mode);
+    std::vector<Gfn> blocks;
+    for (int i = 0; i < 6; ++i) blocks.push_back(*z.buddy.allocate(z.vcpu, 9, PageUse::kernel));
+    // Every second one is free, so that none merges.
+    for (const int i : {0, 2, 4}) CHECK(z.buddy.free(z.vcpu, blocks[static_cast<std::size_t>(i)], 9) == 9);
+    std::vector<Gfn> listed;
+    for (Gfn at = z.buddy.first_free(z.vcpu, 9); at.value != 0; at = Buddy::next_free(z.vcpu, at)) listed.push_back(at);
+    REQUIRE(listed.size() >= 3);
+    const std::uint64_t free = z.buddy.free_frames(z.vcpu);
+    z.buddy.isolate(z.vcpu, listed[0], 9);
+    CHECK(z.buddy.free_frames(z.vcpu) == free - 512);
+    z.buddy.check(z.vcpu);
+    CHECK(z.buddy.put_back(z.vcpu, listed[0], 9) == 9);
+    Buddy::set_reported(z.vcpu, listed[0]);
+    z.buddy.check(z.vcpu);
+    CHECK(z.buddy.free_frames(z.vcpu) == free);
+    CHECK(z.buddy.first_free(z.vcpu, 9) == listed[1]);
+    z.buddy.rotate_to_front(z.vcpu, listed[2], 9);
+    z.buddy.check(z.vcpu);
+    CHECK(z.buddy.first_free(z.vcpu, 9) == listed[2]);
+    z.buddy.rotate_to_front(z.vcpu, listed[1], 9);
+    z.buddy.check(z.vcpu);
+    CHECK(Buddy::is_reported(z.vcpu, listed[0]));
+    std::vector<Gfn> taken;
+    for (std::size_t i = 0; i < listed.size(); ++i) taken.push_back(*z.buddy.allocate(z.vcpu, 9, PageUse::kernel));
+    CHECK(std::find(taken.begin(), taken.end(), listed[0]) == taken.end() - 1);
+    CHECK_FALSE(Buddy::is_reported(z.vcpu, listed[0]));
+    const auto first = std::find_if(blocks.begin(), blocks.end(), [&](Gfn block) {
+      return block.value % 1024 == 0 && std::find(blocks.begin(), blocks.end(), block + 512) != blocks.end();
+    });
+    REQUIRE(first != blocks.end());
+    CHECK(z.buddy.free(z.vcpu, *first, 9) == 9);
+    Buddy::set_reported(z.vcpu, *first);
+    CHECK(z.buddy.free(z.vcpu, *first + 512, 9) == 10);
+    CHECK_FALSE(Buddy::is_reported(z.vcpu, *first));
+    z.buddy.check(z.vcpu);
+  }
+}
+
 }  // namespace
 }  // namespace vmem::guest
