@@ -45,6 +45,8 @@ class BalloonDriver {
   const FreePageHinting* hinting() const { return hinting_.get(); }
   /// Queues in the order of their numbers.
   std::vector<virtio::Rings> rings() const { return rings_; }
+  /// Rings the doorbell of a queue.
+  void kick(hw::Vcpu& vcpu, std::uint32_t queue) const { device_.notify(vcpu, queue); }
   void follow(std::unique_ptr<BalloonPolicy> policy) { policy_ = std::move(policy); }
 
   void on_interrupt(hw::Vcpu& vcpu);

@@ -195,6 +195,11 @@ void bind_balloon(py::classh<PyMachine>& machine) {
       .def("balloon_needs_reset",
            [](PyMachine& self, std::uint16_t vm) { return device_of(*self.look(), vm).needs_reset(); })
       .def("balloon_driver_queues", &driver_queues)
+      .def("kick_balloon",
+           [](PyMachine& self, std::uint16_t vm, std::uint32_t queue) {
+             auto entered = self.enter();
+             driver_of(*entered, vm).kick(entered->guest(vm).vm->vcpu(0), queue);
+           })
       .def("balloon_counters", &counters)
       .def("balloon_violations", &violations)
       .def("balloon_driver_stat", &driver_stat)

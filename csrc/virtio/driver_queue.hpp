@@ -18,7 +18,8 @@ namespace vmem::virtio {
 class DriverQueue {
  public:
   DriverQueue() = default;
-  DriverQueue(const Rings& rings, bool event_index) : rings_(rings), event_index_(event_index), links_(rings.size) {
+  DriverQueue(const Rings& rings, bool event_index)
+      : rings_(rings), event_index_(event_index), links_(rings.size), heads_(rings.size) {
     for (std::uint16_t i = 0; i < rings.size; ++i) links_[i] = static_cast<std::uint16_t>(i + 1);
     free_ = rings.size;
   }
@@ -94,7 +95,8 @@ class DriverQueue {
     return passed(event, next_available_, before);
   }
   /// The next request that the device has finished with; its descriptors are free again. After the last one the device
-  /// is asked for an interrupt at the next.
+  /// is asked for an interrupt at the next. A device that gives back what it was not given has nothing more to say
+  /// (Linux's BAD_RING).
   template <Memory M>
   std::optional<UsedElement> take(M& memory) {
     std::uint16_t index = 0;
@@ -105,6 +107,8 @@ class DriverQueue {
     }
     UsedElement element{};
     load(memory, rings_.used_entry(next_used_), element);
+    broken_ = broken_ || element.id >= rings_.size || !heads_[element.id];
+    if (broken_) return std::nullopt;
     ++next_used_;
     release(static_cast<std::uint16_t>(element.id));
     return element;
@@ -125,10 +129,12 @@ class DriverQueue {
 
   template <Memory M>
   void publish(M& memory, std::uint16_t head) {
+    heads_[head] = true;
     store(memory, rings_.available_entry(next_available_), head);
     store(memory, rings_.available_index(), ++next_available_);
   }
   void release(std::uint16_t head) {
+    heads_[head] = false;
     std::uint16_t last = head;
     std::uint16_t count = 1;
     for (; links_[last] != kLast; ++count) last = links_[last];
@@ -140,6 +146,8 @@ class DriverQueue {
   Rings rings_;
   bool event_index_ = false;
   std::vector<std::uint16_t> links_;  ///< of free descriptors, and of those in use within their chain
+  std::vector<bool> heads_;           ///< requests that the device has
+  bool broken_ = false;
   std::uint16_t first_free_ = 0, free_ = 0;
   std::uint16_t next_available_ = 0, next_used_ = 0, notified_ = 0;
 };

@@ -233,6 +233,10 @@ class BalloonDriver:
         """
         return self._machine().balloon_driver_queues(self._vm)
 
+    def kick(self, queue: int) -> None:
+        """Rings the doorbell of a queue: the device looks at what lies there, written by whomever."""
+        self._machine().kick_balloon(self._vm, checks.integer(queue, "queue", 0, 2**32 - 1))
+
     def stat(self) -> dict[str, int]:
         """Since boot: pages `balloon_inflate balloon_deflate`, times `out_of_puff`, pages `oom_deflated`; of
         free page reporting `report_cycles`, `report_requests`, `reported_blocks`, `reported_pages`; of
