@@ -63,6 +63,7 @@ def sweep(
     out.mkdir(parents=True, exist_ok=True)
     outcomes = _run(base, grid, out, make_executor(workers, dask_address))
     files = {"sweep.csv": to_csv(outcomes)}
+    files |= _page(outcomes, scenario.stem)
     if parquet:
         files["sweep.parquet"] = to_parquet(outcomes)
     write_together(out, files)
@@ -73,6 +74,17 @@ def sweep(
         first = next(outcome.error for outcome in outcomes if outcome.error)
         click.echo(f"Warning: {failed} of {len(outcomes)} runs failed, the first: {first}", err=True)
     click.echo(f"Wrote {', '.join(files)} to {out}")
+
+
+def _page(outcomes: list[Outcome], name: str) -> dict[str, bytes]:
+    """sweep.html, if plotly is there."""
+    try:
+        from vmem.report.heatmaps import sweep_html
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] != "plotly":
+            raise
+        return {}
+    return {"sweep.html": sweep_html(outcomes, name).encode()}
 
 
 def make_executor(workers: int | None, dask_address: str | None) -> MakeExecutor:

@@ -12,8 +12,10 @@ import plotly.io
 from plotly.offline import get_plotlyjs
 
 from vmem import measures
+from vmem.durations import format_duration
 from vmem.report import charts, over_time, timeline
 from vmem.report.axis import Axis, axis_of
+from vmem.report.decisions import decisions
 from vmem.report.view import Shown, view
 from vmem.runner import Result
 from vmem.sizes import format_size
@@ -64,6 +66,7 @@ def report_html(result: Result) -> str:
         memory="<p>All machines are native.</p>" if memory is None else _chart(memory, "memory"),
         events=_chart(timeline.events(shown, axis), "events"),
         over_time="" if axis.per_step is not None else _over_time(result, shown, axis),
+        policy=_policy(result, shown, axis),
         scenario=escape(result.scenario.text),
     )
 
@@ -75,6 +78,23 @@ def _over_time(result: Result, shown: list[Shown], axis: Axis) -> str:
     return text.substitute(
         host=_chart(over_time.host(shown, result.host, total, axis), "host"),
         stall=_chart(over_time.stall(shown, axis), "stall"),
+    )
+
+
+def _policy(result: Result, shown: list[Shown], axis: Axis) -> str:
+    """The section about its policy, if the run had one."""
+    summary = result.summary.get("policy")
+    figure = decisions(result, shown, axis) if summary else None
+    if summary is None or figure is None:
+        return ""
+    text = Template(files("vmem.report").joinpath("policy.html").read_text(encoding="utf-8"))
+    return text.substitute(
+        what=escape(
+            f"{summary['name']} was asked {summary['decisions']:,} times, every "
+            f"{format_duration(summary['interval_ns'])}, and changed {summary['changes']:,} targets; guests "
+            f"were {format_size(summary['mean_error_bytes'])} off on average."
+        ),
+        decisions=_chart(figure, "decisions"),
     )
 
 

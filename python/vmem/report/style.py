@@ -64,6 +64,12 @@ EVENTS = {
     "guest faults": Stroke(ORANGE, "dash", "square-open"),
     "VM exits": Stroke(BLACK, "dot", "triangle-up"),
 }
+DECISIONS = {
+    "resident": Stroke(SKY, "solid", "circle"),
+    "used by the guest": Stroke(VERMILION, "dash", "circle"),
+    "target": Stroke(BLACK, "dot", "diamond-open"),
+    "actual": Stroke(BLUE, "dashdot", "circle"),
+}
 MEMORY = {
     "resident": Stroke(BLUE, "solid", "circle"),
     "used by the guest": Stroke(VERMILION, "dash", "circle"),

@@ -187,7 +187,7 @@ def test_neighbours_differ_without_colour(fills: dict[str, style.Fill]) -> None:
         assert one.pattern != next_one.pattern or abs(_grey(one.colour) - _grey(next_one.colour)) > 30
 
 
-@pytest.mark.parametrize("strokes", [style.EVENTS, style.MEMORY])
+@pytest.mark.parametrize("strokes", [style.EVENTS, style.MEMORY, style.DECISIONS])
 def test_lines_differ_without_colour(strokes: dict[str, style.Stroke]) -> None:
     assert len({stroke.dash for stroke in strokes.values()}) == len(strokes)
 

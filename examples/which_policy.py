@@ -1,0 +1,47 @@
+"""Which policy for this load? The same three VMs, whose needs move, under each policy.
+
+Run it with: python examples/which_policy.py [SCENARIO.toml]
+"""
+
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+from vmem.policies import POLICIES
+from vmem.sweep.grid import Base, parse_grid
+from vmem.sweep.spread import Spread
+
+
+def main(path: Path) -> None:
+    spread = Spread(Base.read(path), lambda: ProcessPoolExecutor(mp_context=get_context("spawn")))
+    outcomes = spread.outcomes(parse_grid([f"policy=none,{','.join(POLICIES)}"]))
+    spread.close()
+    print(
+        f"{'policy':8} {'stall':>7} {'worst VM':>9} {'worst step':>11} {'host swap':>10} {'guest swap':>11}"
+    )
+    good = [outcome for outcome in outcomes if outcome.error is None]
+    for outcome in good:
+        n = outcome.numbers
+        name = outcome.settings["policy"]
+        print(
+            f"{name:8} {n['stall']:7.2%} {n['stall_worst']:9.2%} {n['stall_peak']:11.1%} "
+            f"{n['host_swapped_in']:10,} {n['guest_swapped_in']:11,}"
+        )
+    lost = [outcome.settings["policy"] for outcome in good if outcome.numbers["vms_killed"]]
+    ranked = sorted(
+        (outcome for outcome in good if not outcome.numbers["vms_killed"]),
+        key=lambda outcome: outcome.numbers["stall"],
+    )
+    best, none = ranked[0], good[0]
+    saved = 1 - best.numbers["stall"] / none.numbers["stall"] if none.numbers["stall"] else 0.0
+    print(
+        f"\nOn this load use {best.settings['policy']!r}: VMs wait {best.numbers['stall']:.2%} of their "
+        f"time, {saved:.0%} less than without a policy; worst is "
+        f"{ranked[-1].settings['policy']!r} with {ranked[-1].numbers['stall']:.2%}"
+        + (f"; {', '.join(lost)} lost a VM." if lost else ".")
+    )
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).with_name("which_policy.toml"))

@@ -1,0 +1,96 @@
+"""sweep.html: the results of a sweep as heatmaps over two keys of its grid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from importlib.resources import files
+from string import Template
+
+import plotly.graph_objects as go
+import plotly.io
+from plotly.offline import get_plotlyjs
+
+from vmem import __version__
+from vmem.report import style
+from vmem.sweep.answers import MEANING
+from vmem.sweep.grid import Setting
+from vmem.sweep.point import Outcome
+
+SHOWN = ("stall", "stall_worst", "slowdown_worst", "access_p99_ns", "host_swapped_in", "guest_swapped_in")
+_SHARES = ("stall", "stall_worst")
+
+
+def axes(outcomes: Sequence[Outcome]) -> tuple[str, str | None]:
+    """The two keys with the most values, seeds only if there is nothing else; None: there is but one key."""
+    keys = list(outcomes[0].settings)
+    counts = {key: len({outcome.settings[key] for outcome in outcomes}) for key in keys}
+    ranked = sorted(keys, key=lambda key: (key != "seed", counts[key]), reverse=True)
+    return (ranked[0], ranked[1] if len(ranked) > 1 else None)
+
+
+def heatmap(outcomes: Sequence[Outcome], name: str) -> go.Figure | None:
+    """One number over the two keys, the mean of the runs that share a cell; None if no run has it."""
+    across, down = axes(outcomes)
+    cells: dict[tuple[Setting, Setting], list[float]] = {}
+    for outcome in outcomes:
+        value = outcome.numbers.get(name)
+        if value is not None:
+            place = outcome.settings[across], outcome.settings[down] if down else ""
+            cells.setdefault(place, []).append(float(value) * (100 if name in _SHARES else 1))
+    if not cells:
+        return None
+    columns = list(dict.fromkeys(outcome.settings[across] for outcome in outcomes))
+    rows = list(dict.fromkeys(outcome.settings[down] if down else "" for outcome in outcomes))
+    means = [
+        [sum(cells[x, y]) / len(cells[x, y]) if (x, y) in cells else None for x in columns] for y in rows
+    ]
+    figure = go.Figure()
+    figure.add_heatmap(
+        x=[str(x) for x in columns],
+        y=[str(y) for y in rows],
+        z=means,
+        text=[["" if z is None else f"{z:,.3g}" for z in row] for row in means],
+        texttemplate="%{text}",
+        colorscale="Cividis",
+        reversescale=True,
+        colorbar={"title": {"text": "%" if name in _SHARES else ""}, "thickness": 12},
+        hovertemplate=f"{across} %{{x}}, {down or ''} %{{y}}: %{{z:,.4g}}<extra></extra>",
+    )
+    style.frame(figure, 150 + 42 * len(rows), top=24)
+    figure.update_xaxes(title_text=across, type="category")
+    figure.update_yaxes(title_text=down or "", type="category", autorange="reversed")
+    return figure
+
+
+def sweep_html(outcomes: Sequence[Outcome], name: str) -> str:
+    """The page of a sweep's results: one HTML document that loads nothing."""
+    sections = []
+    for number in SHOWN:
+        figure = heatmap(outcomes, number)
+        if figure is not None:
+            meaning = f"{escape(MEANING[number])}. Runs that differ in other keys: their mean."
+            chart = plotly.io.to_html(
+                figure, include_plotlyjs=False, full_html=False, div_id=f"chart-{number}"
+            )
+            sections.append(
+                f'<section><h2>{escape(number)}</h2><p class="how">{meaning}</p>'
+                f'<div class="wide"><div class="chart">{chart}</div></div>'
+                "</section>"
+            )
+    failed = [outcome for outcome in outcomes if outcome.error is not None]
+    warning = (
+        f'<p class="warning">{len(failed)} of {len(outcomes)} runs failed, the first: '
+        f"{escape(str(failed[0].error))}</p>"
+        if failed
+        else ""
+    )
+    template = Template(files("vmem.report").joinpath("sweep.html").read_text(encoding="utf-8"))
+    return template.substitute(
+        name=escape(name),
+        version=__version__,
+        runs=f"{len(outcomes):,}",
+        plotly=get_plotlyjs(),
+        warning=warning,
+        sections="".join(sections),
+    )
