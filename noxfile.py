@@ -35,7 +35,7 @@ def cpp_sources(*directories: str) -> list[str]:
         str(path)
         for directory in directories
         for path in Path(directory).rglob("*")
-        if path.suffix in {".cpp", ".hpp"}
+        if path.suffix in {".c", ".cpp", ".h", ".hpp"}
     )
 
 
@@ -54,7 +54,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check", *(["--fix"] if fix else []), *CODE)
     session.run("ruff", "format", *([] if fix else ["--check"]), *CODE)
     formatting = ["-i"] if fix else ["--dry-run", "-Werror"]
-    session.run("clang-format", *formatting, *cpp_sources("csrc", "tests", "bench"))
+    session.run("clang-format", *formatting, *cpp_sources("csrc", "tests", "bench", "examples"))
     session.run("codespell")
 
 

@@ -50,13 +50,17 @@ vmem_mmu* make_mmu(Memory& memory) {
   return vmem_mmu_set_state(mmu, &state) == VMEM_OK ? mmu : nullptr;
 }
 
-hw::Mmu make_core(Memory& memory) {
-  hw::Mmu mmu({reinterpret_cast<std::byte*>(memory.words.data()), kBytes}, hw::cpu_preset("skylake-sp"));
-  hw::State state = mmu.state();
-  state.cr3 = 1 << 12;
-  mmu.set_state(state);
-  return mmu;
-}
+/// The same without the C interface.
+struct Core {
+  hw::Mmu mmu;
+
+  explicit Core(Memory& memory)
+      : mmu({reinterpret_cast<std::byte*>(memory.words.data()), kBytes}, hw::cpu_preset("skylake-sp")) {
+    hw::State state = mmu.state();
+    state.cr3 = 1 << 12;
+    mmu.set_state(state);
+  }
+};
 
 void access_hit(benchmark::State& state) {
   Memory memory;
@@ -87,11 +91,11 @@ BENCHMARK(batch)->Name("capi/batch");
 
 void core_access_hit(benchmark::State& state) {
   Memory memory;
-  hw::Mmu mmu = make_core(memory);
+  Core core(memory);
   hw::TlbEntry entry;
   hw::Fault fault;
   for (std::uint64_t page = 0; auto _ : state) {
-    benchmark::DoNotOptimize(mmu.access({page << 12}, AccessKind::load, entry, fault));
+    benchmark::DoNotOptimize(core.mmu.access({page << 12}, AccessKind::load, entry, fault));
     page = (page + 7) % kPages;
   }
 }
@@ -100,10 +104,10 @@ BENCHMARK(core_access_hit)->Name("core/access_hit");
 void core_batch(benchmark::State& state) {
   Memory memory;
   const References references;
-  hw::Mmu mmu = make_core(memory);
+  Core core(memory);
   for (auto _ : state)
-    mmu.access_batch(references.addresses.data(), references.kinds.data(), kBatch,
-                     [](std::size_t, const hw::Fault&) { return true; });
+    core.mmu.access_batch(references.addresses.data(), references.kinds.data(), kBatch,
+                          [](std::size_t, const hw::Fault&) { return true; });
   state.SetItemsProcessed(static_cast<std::int64_t>(state.iterations()) * static_cast<std::int64_t>(kBatch));
 }
 BENCHMARK(core_batch)->Name("core/batch");

@@ -1,7 +1,6 @@
 // vmem_mmu: accesses by the array.
 #include <algorithm>
 #include <array>
-#include <cstring>
 
 #include "capi/mmu_object.hpp"
 #include "capi/result.hpp"
@@ -10,7 +9,7 @@
 namespace vmem::capi {
 namespace {
 
-constexpr std::size_t kBlock = 4096;
+constexpr std::size_t kBlock = 4096, kUncalledBlock = 1 << 16;
 constexpr int kMostRetries = 64;
 
 struct Batch {
@@ -22,14 +21,14 @@ struct Batch {
   void* user;
 };
 
-/// Copies of the kinds, so that callbacks cannot change what has been checked. Returns how many at the head are valid.
-std::size_t take_kinds(const std::uint8_t* kinds, std::size_t count, std::uint8_t* copy) {
-  if (count == 0) return 0;
-  std::memcpy(copy, kinds, count);
-  if (*std::max_element(copy, copy + count) < kAccessKinds) [[likely]]
+/// How many at the head are valid.
+std::size_t count_valid(const std::uint8_t* kinds, std::size_t count) {
+  std::uint8_t most = 0;
+  for (std::size_t i = 0; i < count; ++i) most = std::max(most, kinds[i]);  // no early end: vectorises
+  if (most < kAccessKinds) [[likely]]
     return count;
-  return static_cast<std::size_t>(std::find_if(copy, copy + count, [](std::uint8_t k) { return k >= kAccessKinds; }) -
-                                  copy);
+  return static_cast<std::size_t>(
+      std::find_if(kinds, kinds + count, [](std::uint8_t kind) { return kind >= kAccessKinds; }) - kinds);
 }
 
 class Runner {
@@ -37,15 +36,22 @@ class Runner {
   Runner(MmuObject& object, const Batch& batch) : work_(object), batch_(batch) {}
 
   vmem_status run(std::uint64_t& done) {
-    std::array<std::uint8_t, kBlock> kinds;
+    // Callbacks could change the kinds after they have been checked: then copies are used.
+    std::array<std::uint8_t, kBlock> copies;
+    const bool is_called = batch_.on_fault != nullptr || work_.memory().calls();
+    const std::uint64_t block = is_called ? kBlock : kUncalledBlock;
     for (done = 0; done < batch_.count && !stopped_;) {
-      const auto count = static_cast<std::size_t>(std::min<std::uint64_t>(kBlock, batch_.count - done));
-      const std::size_t valid = take_kinds(batch_.kinds + done, count, kinds.data());
-      const std::size_t made =
-          batch_.pas != nullptr ? one_by_one(done, kinds.data(), valid) : all(done, kinds.data(), valid);
+      const auto count = static_cast<std::size_t>(std::min(block, batch_.count - done));
+      const std::uint8_t* kinds = batch_.kinds + done;
+      if (is_called) {
+        std::copy_n(kinds, count, copies.begin());
+        kinds = copies.data();
+      }
+      const std::size_t valid = count_valid(kinds, count);
+      const std::size_t made = batch_.pas != nullptr ? one_by_one(done, kinds, valid) : all(done, kinds, valid);
       done += made;
       if (work_.memory().failed()) break;
-      if (!stopped_ && valid < count) access_kind(batch_.kinds[done]);  // refuses
+      if (!stopped_ && valid < count) access_kind(kinds[valid]);  // refuses
     }
     if (bad_answer_) return remember(VMEM_E_CALLBACK, "on_fault must answer SKIP, RETRY (64 times at most) or HALT");
     return work_.end(VMEM_OK);
@@ -74,8 +80,9 @@ class Runner {
     return count;
   }
 
-  /// Whether the access went through in the end.
-  bool serve(std::uint64_t index, std::uint64_t va, AccessKind kind, hw::Fault fault, hw::TlbEntry& entry) {
+  /// Whether the access went through in the end. Out of line: the loop over hits needs the registers.
+  [[gnu::noinline]] bool serve(std::uint64_t index, std::uint64_t va, AccessKind kind, hw::Fault fault,
+                               hw::TlbEntry& entry) {
     for (int retries = 0;; ++retries) {
       if (work_.memory().failed()) {
         stopped_ = true;

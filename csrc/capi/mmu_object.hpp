@@ -27,6 +27,8 @@ class CallerMemory final : public hw::PhysicalBus {
     if (write_ != nullptr && !succeeds([&] { return write_(user_, pa, entry); })) failed_ = true;
   }
 
+  /// There are callbacks.
+  bool calls() const { return read_ != nullptr || write_ != nullptr; }
   bool failed() const { return failed_; }
   void forgive() { failed_ = false; }
 

@@ -36,6 +36,13 @@ CostModel distinct() {
   model.tlb_write = 77003;
   model.cow_break = 80021;
   model.host_swap_in = 900001;
+  model.inflate_page = 110017;
+  model.deflate_page = 120011;
+  model.report_block = 130003;
+  model.free_hint = 140009;
+  model.discard = 150001;
+  model.discard_small = 160001;
+  model.discard_large = 170003;
   return model;
 }
 
@@ -46,6 +53,13 @@ TEST_CASE("one event of each counter costs what its parameter says, and what is 
                                                    {"dirty_assists", 10007},
                                                    {"tlb_flushes", 20011},
                                                    {"software_tlb_hits", 75011},
+                                                   {"balloon_inflated", 110017},
+                                                   {"balloon_deflated", 120011},
+                                                   {"free_reports", 130003},
+                                                   {"free_hints", 140009},
+                                                   {"discards", 150001},
+                                                   {"discarded_small", 160001},
+                                                   {"discarded_large", 170003},
                                                    {"faults.guest_page_fault", 30011},
                                                    {"faults.backed_on_demand", 50021},
                                                    {"faults.shadow_fill", 60013},

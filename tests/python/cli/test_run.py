@@ -100,7 +100,7 @@ def test_summary_schema(ran: tuple[Result, Path]) -> None:
             *("name", "group", "mmu", "sync", "software_tlb", "backing", "memory_bytes", "vcpus", "cpu"),
             *("running_ns", "waiting_ns", "runnable_ns"),
             *("references", "swapped_bytes", "resident_bytes", "guest_used_bytes", "processes"),
-            *("rates", "cycles_by_cause", "counters", "balloon_bytes", "vmstat", "pressure"),
+            *("rates", "cycles_by_cause", "counters", "balloon_bytes", "vmstat", "pressure", "killed"),
         }
         for process in vm["processes"]:
             assert set(process) == {"name", "program", "page", "runs", "references", "segfaults", "ended"}

@@ -207,9 +207,9 @@ WHOLES = [
     ("", "vm: missing; needed is one or more tables [[vm]]"),
     ("vm = 3", "vm: 3; accepted is one or more tables, each after [[vm]]"),
     ("vm = []", "vm: []; accepted is one or more tables, each after [[vm]]"),
-    ("vm = [1]", "vm[0]: 1; accepted is a table with name, memory, count"),
+    ("vm = [1]", "vm[0]: 1; accepted is a table with name, memory, group, count"),
     ("host = 1\nvm = []", "host: 1; accepted is a table with memory, swap, swap_dir"),
-    ("[policy]", "policy: unknown key. Accepted are host, vm, host_process, run"),
+    ("[polices]", "polices: unknown key. Accepted are host, vm,"),
     (
         '[[vm]]\nname = "a"\nmemory = "1MiB"',
         "vm[0].process: missing; needed is one or more tables [[vm.process]]",
