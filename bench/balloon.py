@@ -2,8 +2,8 @@
 
     python bench/balloon.py
 
-Speeds are of process time. The guest's kernel allocates each page and the device takes its frame; touched memory has
-frames to take, untouched memory has none.
+Speeds are of process time. The guest's kernel allocates each page and the device takes its frame; touched
+memory has frames to take, untouched memory has none.
 """
 
 from __future__ import annotations

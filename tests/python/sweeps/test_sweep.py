@@ -64,7 +64,7 @@ def test_grids_are_products_in_order() -> None:
 @pytest.mark.parametrize(
     ("word", "said"),
     [
-        ("polcy=esx", "accepted is key=value"),
+        ("plicy=esx", "accepted is key=value"),
         ("ratio", "accepted is key=value"),
         ("ratio=", "one or more values"),
         ("seed=3..1", "a range such as 1..8"),
