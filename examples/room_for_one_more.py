@@ -74,11 +74,12 @@ def main() -> None:
         found[how] = took, vm.time().waiting / 1e9 - before
         got = f"{took:.1f} s" if host.now and took < 250 else "never"
         print(f"{how:10} {got:>19} {meanwhile:15.1f} s {found[how][1]:23.1f} s")
-    slow = max((name for name in found if found[name][0] < 250), key=lambda name: found[name][0])
+    never = [name for name, (took, _) in found.items() if took >= 250]
+    content = f"{' and '.join(never)} will not make it: they are content with what is free. " if never else ""
     print(
         f"\nFor a VM of 512 MiB set the balloon's target yourself: the room is there after "
-        f"{found['balloon'][0]:.1f} s. {slow!r} needs {found[slow][0]:.0f} s, so keep that much free if you "
-        f"rely on it; swapping the guest instead costs it {found['swap'][1]:.1f} s when it grows again."
+        f"{found['balloon'][0]:.1f} s. {content}Swapping it takes {found['swap'][0]:.1f} s, and "
+        f"costs it {found['swap'][1]:.1f} s of waiting when it grows again."
     )
 
 

@@ -33,12 +33,14 @@ def main(path: Path) -> None:
         (outcome for outcome in good if not outcome.numbers["vms_killed"]),
         key=lambda outcome: outcome.numbers["stall"],
     )
-    best, none = ranked[0], good[0]
-    saved = 1 - best.numbers["stall"] / none.numbers["stall"] if none.numbers["stall"] else 0.0
+    best, worst = ranked[0], ranked[-1]
+    name, stall = best.settings["policy"], best.numbers["stall"]
+    without = next((o.numbers["stall"] for o in ranked if o.settings["policy"] == "none"), None)
+    advice = "leave it to the host's own swap" if name == "none" else f"use {name!r}"
+    gain = f", {1 - stall / without:.0%} less than without a policy" if name != "none" and without else ""
     print(
-        f"\nOn this load use {best.settings['policy']!r}: VMs wait {best.numbers['stall']:.2%} of their "
-        f"time, {saved:.0%} less than without a policy; worst is "
-        f"{ranked[-1].settings['policy']!r} with {ranked[-1].numbers['stall']:.2%}"
+        f"\nOn this load {advice}: VMs wait {stall:.2%} of their time{gain}; worst is "
+        f"{worst.settings['policy']!r} with {worst.numbers['stall']:.2%}"
         + (f"; {', '.join(lost)} lost a VM." if lost else ".")
     )
 

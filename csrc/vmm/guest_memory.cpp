@@ -6,6 +6,7 @@
 
 #include "core/error.hpp"
 #include "vmm/provide.hpp"
+#include "vmm/reclaim/reclaim.hpp"
 #include "vmm/shadow/shadow_mmu.hpp"
 #include "vmm/vm.hpp"
 
@@ -32,8 +33,14 @@ bool GuestMemory::contains(Gpa at, std::uint64_t bytes) const {
 
 std::byte* GuestMemory::reach(Gpa at, bool store) {
   if (!vm_.is_native()) {
-    const SecondStage::Leaf leaf = vm_.second_stage()->find(at.frame());
+    SecondStage::Leaf leaf = vm_.second_stage()->find(at.frame());
     if (!store && !leaf.present && !SecondStage::is_swapped(leaf)) return nullptr;
+    if (!leaf.present) {
+      // One request may bring in more pages than the reserve of the exit covers. Nobody holds on to a pointer that an
+      // earlier call has returned.
+      vm_.host().reclaim->before_exit(vm_);
+      leaf = vm_.second_stage()->find(at.frame());
+    }
     if (provide(vm_, on_, at.frame(), store, leaf) == Provided::no_memory)
       throw OutOfMemory("a device of VM '" + vm_.config().name + "' needs guest-physical " + hex(at.value) +
                         " and the host has no memory left for it");

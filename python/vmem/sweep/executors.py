@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from typing import Any, TypeVar
 
 from vmem.errors import ConfigError
+
+T = TypeVar("T")
 
 
 def processes(workers: int | None) -> Callable[[], Executor]:
@@ -21,20 +24,33 @@ def _ignore_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
+class _Cluster(Executor):
+    """A Dask cluster as an executor that leaves it when it is shut down."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._executor: Executor = client.get_executor(pure=False)
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        return self._executor.submit(fn, *args, **kwargs)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        self._executor.shutdown(wait=wait)
+        self._client.close()
+
+
 def dask(address: str) -> Callable[[], Executor]:
     """The cluster at that address. ConfigError where there is none, or no Dask."""
     try:
         from distributed import Client
     except ModuleNotFoundError:
         raise ConfigError("--dask: Dask is not installed (pip install 'vmem-sim[dask]')") from None
-    try:
-        client = Client(address, timeout="10s")
-    except (OSError, ValueError, TimeoutError) as error:
-        told = " ".join(str(error).split())[:200]
-        raise ConfigError(f"--dask {address!r}: {told}; accepted is a scheduler's address") from None
 
     def make() -> Executor:
-        executor: Executor = client.get_executor(pure=False)
-        return executor
+        try:
+            return _Cluster(Client(address, timeout="10s"))
+        except (OSError, ValueError, TimeoutError) as error:
+            told = " ".join(str(error).split())[:200]
+            raise ConfigError(f"--dask {address!r}: {told}; accepted is a scheduler's address") from None
 
     return make
