@@ -143,6 +143,8 @@ class Document(Table, frozen=True, kw_only=True):
         tuple[Vm, ...],
         Meta(description="one or more tables [[vm]]", extra={"decode": decode_tables(Vm)}),
     ]
+    fleet: Annotated[tuple[()], Meta(description="one or more tables [[fleet]]")] = ()
+    """Empty: their VMs are among the others by now (scenario/fleet.py)."""
     host_process: Annotated[
         tuple[HostProcess, ...],
         Meta(description="one or more tables [[host_process]]", extra={"decode": decode_tables(HostProcess)}),

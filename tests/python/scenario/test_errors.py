@@ -209,7 +209,8 @@ WHOLES = [
     ("vm = []", "vm: []; accepted is one or more tables, each after [[vm]]"),
     ("vm = [1]", "vm[0]: 1; accepted is a table with name, memory, group, count"),
     ("host = 1\nvm = []", "host: 1; accepted is a table with memory, swap, swap_dir"),
-    ("[table]", "table: unknown key. Accepted are host, policy, vm, host_process, run"),
+    ("[polices]", "polices: unknown key, did you mean 'policy'? Accepted are host, policy, vm, fleet,"),
+    ("[[flet]]", "flet: unknown key, did you mean 'fleet'?"),
     (
         '[[vm]]\nname = "a"\nmemory = "1MiB"',
         "vm[0].process: missing; needed is one or more tables [[vm.process]]",
