@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <unordered_set>
+#include <utility>
 
 #include "guest/balloon_statistics.hpp"
 #include "guest/kernel.hpp"
@@ -90,6 +91,17 @@ void BalloonDriver::on_interrupt(hw::Vcpu& vcpu) {
   // The host has used the statistics' buffer: it asks for new ones.
   virtio::VcpuMemory memory(vcpu);
   if (queues_[kStats].take(memory)) send_statistics(vcpu);
+}
+
+void BalloonDriver::remove(hw::Vcpu& vcpu) {
+  kernel_.timers().cancel(work_);
+  for (const Gfn page : std::exchange(gathered_, {})) kernel_.pages().free(vcpu, page, 0);
+  LinuxBalloonPolicy last_first;
+  while (!pages_.empty() && !failed_) deflate(vcpu, last_first.release(pages_, pages_.size()));
+  if (hinting_ != nullptr) hinting_->release_all(vcpu);
+  write_actual(vcpu);
+  failed_ = true;
+  device_.reset(vcpu);
 }
 
 std::int64_t BalloonDriver::towards_target(hw::Vcpu& vcpu) const {

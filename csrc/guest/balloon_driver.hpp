@@ -50,6 +50,8 @@ class BalloonDriver {
   void follow(std::unique_ptr<BalloonPolicy> policy) { policy_ = std::move(policy); }
 
   void on_interrupt(hw::Vcpu& vcpu);
+  /// virtballoon_remove: everything comes back, and the device is reset. The driver does nothing any more.
+  void remove(hw::Vcpu& vcpu);
   /// The kernel is about to kill a process for want of memory. Returns the pages freed.
   std::uint64_t on_out_of_memory(hw::Vcpu& vcpu);
 

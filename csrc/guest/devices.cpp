@@ -16,7 +16,23 @@ Devices::Devices(hw::Vcpu& boot, Kernel& kernel, InterruptTable& interrupts) {
 void Devices::probe_balloon(hw::Vcpu& boot, std::uint32_t window, Kernel& kernel, InterruptTable& interrupts) {
   balloon_ = BalloonDriver::probe(boot, window, kernel);
   if (balloon_ == nullptr) return;
-  interrupts.install(balloon_->vector(), [this](hw::Vcpu& vcpu) { balloon_->on_interrupt(vcpu); });
+  balloon_window_ = window;
+  interrupts.install(balloon_->vector(), [this](hw::Vcpu& vcpu) {
+    if (balloon_ != nullptr) balloon_->on_interrupt(vcpu);
+  });
+}
+
+bool Devices::unload_balloon(hw::Vcpu& vcpu) {
+  if (balloon_ == nullptr) return false;
+  balloon_->remove(vcpu);
+  removed_.push_back(std::move(balloon_));
+  return true;
+}
+
+bool Devices::load_balloon(hw::Vcpu& vcpu, Kernel& kernel) {
+  if (balloon_ != nullptr || !balloon_window_) return false;
+  balloon_ = BalloonDriver::probe(vcpu, *balloon_window_, kernel);
+  return balloon_ != nullptr;
 }
 
 }  // namespace vmem::guest

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "guest/balloon_driver.hpp"
@@ -21,7 +22,11 @@ class Devices {
   /// nullptr: there is none. A swap space is not the disk.
   BlockDriver* disk() { return disk_.get(); }
   BlockDriver* swap_disk() { return swap_disk_.get(); }
+  /// nullptr: there is no balloon, or no driver for it.
   BalloonDriver* balloon() { return balloon_.get(); }
+  /// rmmod and modprobe. False: there is no driver to unload; one is loaded already, or finds no balloon.
+  bool unload_balloon(hw::Vcpu& vcpu);
+  bool load_balloon(hw::Vcpu& vcpu, Kernel& kernel);
 
  private:
   void probe_disk(hw::Vcpu& boot, std::uint32_t window, PageAllocator& pages, InterruptTable& interrupts) {
@@ -41,6 +46,8 @@ class Devices {
   std::unique_ptr<BlockDriver> disk_, swap_disk_;
   std::vector<std::unique_ptr<BlockDriver>> spare_disks_;
   std::unique_ptr<BalloonDriver> balloon_;
+  std::vector<std::unique_ptr<BalloonDriver>> removed_;  ///< timers still name them
+  std::optional<std::uint32_t> balloon_window_;
 };
 
 }  // namespace vmem::guest

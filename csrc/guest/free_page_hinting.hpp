@@ -31,6 +31,8 @@ class FreePageHinting final : public Shrinker {
 
   /// The device's configuration has changed.
   void on_config_change();
+  /// Every block is the kernel's again.
+  void release_all(hw::Vcpu& vcpu) { give_back(vcpu, blocks_.size()); }
 
   std::uint64_t blocks() const { return blocks_.size(); }
   const HintingStat& stat() const { return stat_; }

@@ -42,6 +42,8 @@ class VirtioDriver {
   std::optional<virtio::DriverQueue> set_up_queue(hw::Vcpu& vcpu, PageAllocator& pages, std::uint32_t index,
                                                   std::uint16_t most) const;
   void start(hw::Vcpu& vcpu) const;
+  /// The device forgets everything that was set up.
+  void reset(hw::Vcpu& vcpu) const { write(vcpu, virtio::reg::kStatus, 0); }
   void notify(hw::Vcpu& vcpu, std::uint32_t queue) const { write(vcpu, virtio::reg::kQueueNotify, queue); }
   /// In the interrupt: what it is about (virtio::kUsedBuffer, kConfigChange).
   std::uint32_t acknowledge(hw::Vcpu& vcpu) const;

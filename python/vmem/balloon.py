@@ -233,6 +233,19 @@ class BalloonDriver:
         """
         return self._machine().balloon_driver_queues(self._vm)
 
+    def unload(self) -> None:
+        """As rmmod: all pages come back to the guest's kernel, and the device is reset.
+
+        ConfigError if it is not loaded.
+        """
+        if not self._machine().unload_balloon_driver(self._vm):
+            raise ConfigError("this guest's balloon driver is not loaded")
+
+    def load(self) -> None:
+        """As modprobe: Linux's driver, which follows the target as it is. ConfigError if one is loaded."""
+        if not self._machine().load_balloon_driver(self._vm):
+            raise ConfigError("this guest's balloon driver is loaded already, or cannot be")
+
     def kick(self, queue: int) -> None:
         """Rings the doorbell of a queue: the device looks at what lies there, written by whomever."""
         self._machine().kick_balloon(self._vm, checks.integer(queue, "queue", 0, 2**32 - 1))

@@ -115,3 +115,35 @@ def test_of_too_many_changes_the_last_one_is_kept() -> None:
     changes = vm.balloon.changes()
     assert len(changes) == 4096
     assert [size >> 20 for _, size in changes[:2]] == [31, 32] and changes[-1][1] == 16 << 20
+
+
+@pytest.mark.parametrize(
+    "features", [True, {"must_tell_host": True, "free_page_hint": True, "free_page_reporting": True}]
+)
+def test_a_driver_is_unloaded_and_loaded_again(features: bool | dict[str, bool]) -> None:
+    host = vmem.Hypervisor("512MiB")
+    vm = host.create_vm("vm", memory="256MiB", balloon=features)
+    assert vm.balloon is not None and vm.guest.balloon_driver is not None
+    total = vm.guest.meminfo()["MemTotal"]
+    for _ in range(3):
+        vm.balloon.target = "128MiB"
+        host.advance("5s")
+        assert vm.balloon.actual == 128 << 20
+        vm.guest.balloon_driver.unload()
+        host.advance("3s")
+        assert vm.balloon.actual == 256 << 20 and vm.balloon.target == 128 << 20
+        assert vm.guest.meminfo()["MemTotal"] == total
+        assert vm.balloon.counters()["held"] == 0
+        with pytest.raises(vmem.ConfigError, match="not loaded"):
+            vm.guest.balloon_driver.unload()
+        host.check()
+        vm.guest.balloon_driver.load()
+        host.advance("5s")
+        assert vm.balloon.actual == 128 << 20
+        assert len(vm.guest.balloon_driver.pages) == (128 << 20) // 4096
+        with pytest.raises(vmem.ConfigError, match="loaded already"):
+            vm.guest.balloon_driver.load()
+    # A driver that goes uses pages that the host wants: Linux's breaks that rule, too.
+    broken = {name for name, count in vm.balloon.violations().items() if count}
+    assert broken == {"below_target"}
+    host.check()
