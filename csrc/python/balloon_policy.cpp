@@ -45,6 +45,7 @@ class PyHand {
 
 std::vector<Gfn> frames(const std::vector<std::uint64_t>& numbers) {
   std::vector<Gfn> found;
+  found.reserve(numbers.size());
   for (const std::uint64_t number : numbers) found.push_back(Gfn{number});
   return found;
 }
@@ -53,20 +54,18 @@ std::vector<Gfn> frames(const std::vector<std::uint64_t>& numbers) {
 /// keeps it, not this: it knows the machine itself.
 class PyBalloonPolicy final : public guest::BalloonPolicy {
  public:
-  explicit PyBalloonPolicy(const py::object& driver) : driver_(py::weakref(driver)) {}
-  ~PyBalloonPolicy() override {
-    const py::gil_scoped_acquire locked;
-    driver_.release().dec_ref();
-  }
-  PyBalloonPolicy(const PyBalloonPolicy&) = delete;
-  PyBalloonPolicy& operator=(const PyBalloonPolicy&) = delete;
+  explicit PyBalloonPolicy(const py::object& driver)
+      : driver_(new py::weakref(driver), [](py::weakref* held) {
+          const py::gil_scoped_acquire locked;
+          delete held;
+        }) {}
 
   Choice choose(guest::BalloonHand& hand, std::uint64_t wanted) override {
     std::optional<std::vector<std::uint64_t>> chosen;
     {
       const py::gil_scoped_acquire locked;
       const auto lent = std::make_shared<PyHand>(hand);
-      if (const py::object driver = driver_(); !driver.is_none())
+      if (const py::object driver = (*driver_)(); !driver.is_none())
         chosen = driver.attr("_choose")(lent, wanted).cast<std::optional<std::vector<std::uint64_t>>>();
       lent->let_go();
     }
@@ -76,18 +75,18 @@ class PyBalloonPolicy final : public guest::BalloonPolicy {
   std::vector<Gfn> release(std::span<const Gfn> balloon, std::uint64_t count) override {
     const py::gil_scoped_acquire locked;
     std::optional<std::vector<std::uint64_t>> chosen;
-    if (const py::object driver = driver_(); !driver.is_none())
+    if (const py::object driver = (*driver_)(); !driver.is_none())
       chosen = driver.attr("_release")(count).cast<std::optional<std::vector<std::uint64_t>>>();
     return chosen ? frames(*chosen) : linux_.release(balloon, count);
   }
   Nanoseconds delay() const override {
     const py::gil_scoped_acquire locked;
-    const py::object driver = driver_();
+    const py::object driver = (*driver_)();
     return driver.is_none() ? 0 : driver.attr("_delay")().cast<Nanoseconds>();
   }
 
  private:
-  py::weakref driver_;
+  std::shared_ptr<py::weakref> driver_;
   guest::LinuxBalloonPolicy linux_;
 };
 

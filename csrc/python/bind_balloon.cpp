@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -117,7 +118,7 @@ std::vector<std::tuple<std::uint64_t, std::uint64_t, std::uint64_t, std::uint16_
   return queues;
 }
 
-std::string hinting(PyMachine& self, std::uint16_t vm) {
+std::string_view hinting(PyMachine& self, std::uint16_t vm) {
   using State = vmm::balloon::HintRounds::State;
   switch (hinting_device(*self.look(), vm).hint_rounds().state()) {
     case State::stopped:
