@@ -58,7 +58,8 @@ class Runner {
   }
 
  private:
-  std::size_t all(std::uint64_t from, const std::uint8_t* kinds, std::size_t count) {
+  /// Out of line: the loop over hits needs the registers.
+  [[gnu::noinline]] std::size_t all(std::uint64_t from, const std::uint8_t* kinds, std::size_t count) {
     return work_.mmu().access_batch(batch_.addresses + from, kinds, count, [&](std::size_t i, const hw::Fault& fault) {
       hw::TlbEntry entry;
       serve(from + i, batch_.addresses[from + i], static_cast<AccessKind>(kinds[i]), fault, entry);
@@ -80,7 +81,7 @@ class Runner {
     return count;
   }
 
-  /// Whether the access went through in the end. Out of line: the loop over hits needs the registers.
+  /// Whether the access went through in the end. Out of line, too.
   [[gnu::noinline]] bool serve(std::uint64_t index, std::uint64_t va, AccessKind kind, hw::Fault fault,
                                hw::TlbEntry& entry) {
     for (int retries = 0;; ++retries) {
