@@ -172,8 +172,8 @@ def test_a_balloon_costs_what_was_measured(touched):
     after = vm.counters()
     backed = after["faults.backed_on_demand"] - before["faults.backed_on_demand"]
     seconds = (after["cycles"] - before["cycles"]) / 2.1e9
-    if backed > 120_000:
-        assert backed * PAGE / 2**30 / seconds == pytest.approx(0.971, rel=0.05)
+    assert backed > 100_000
+    assert backed * PAGE / 2**30 / seconds == pytest.approx(0.971, rel=0.05)
 
 
 def test_the_ways_compared():
