@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
-from importlib.resources import files
-from string import Template
 
 import plotly.graph_objects as go
-import plotly.io
-from plotly.offline import get_plotlyjs
 
 from vmem import __version__
 from vmem.report import style
+from vmem.report.document import chart, document
 from vmem.sweep.answers import MEANING
 from vmem.sweep.grid import Setting
 from vmem.sweep.point import Outcome
@@ -57,7 +54,9 @@ def heatmap(outcomes: Sequence[Outcome], name: str) -> go.Figure | None:
         colorbar={"title": {"text": "%" if name in _SHARES else ""}, "thickness": 12},
         hovertemplate=f"{across} %{{x}}, {down or ''} %{{y}}: %{{z:,.4g}}<extra></extra>",
     )
-    style.frame(figure, 150 + 42 * len(rows), top=24)
+    # The buttons lie above the plot: beside it is the scale of colours.
+    style.frame(figure, 166 + 42 * len(rows), top=40)
+    figure.update_layout(modebar={"orientation": "h"})
     figure.update_xaxes(title_text=across, type="category")
     figure.update_yaxes(title_text=down or "", type="category", autorange="reversed")
     return figure
@@ -70,13 +69,9 @@ def sweep_html(outcomes: Sequence[Outcome], name: str) -> str:
         figure = heatmap(outcomes, number)
         if figure is not None:
             meaning = f"{escape(MEANING[number])}. Runs that differ in other keys: their mean."
-            chart = plotly.io.to_html(
-                figure, include_plotlyjs=False, full_html=False, div_id=f"chart-{number}"
-            )
             sections.append(
                 f'<section><h2>{escape(number)}</h2><p class="how">{meaning}</p>'
-                f'<div class="wide"><div class="chart">{chart}</div></div>'
-                "</section>"
+                f"{chart(figure, number)}</section>"
             )
     failed = [outcome for outcome in outcomes if outcome.error is not None]
     warning = (
@@ -85,12 +80,11 @@ def sweep_html(outcomes: Sequence[Outcome], name: str) -> str:
         if failed
         else ""
     )
-    template = Template(files("vmem.report").joinpath("sweep.html").read_text(encoding="utf-8"))
-    return template.substitute(
+    return document(
+        "sweep.html",
         name=escape(name),
         version=__version__,
         runs=f"{len(outcomes):,}",
-        plotly=get_plotlyjs(),
         warning=warning,
         sections="".join(sections),
     )

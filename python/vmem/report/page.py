@@ -4,23 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from html import escape
-from importlib.resources import files
-from string import Template
-
-import plotly.graph_objects as go
-import plotly.io
-from plotly.offline import get_plotlyjs
 
 from vmem import measures
 from vmem.durations import format_duration
 from vmem.report import charts, over_time, timeline
 from vmem.report.axis import Axis, axis_of
 from vmem.report.decisions import decisions
+from vmem.report.document import chart, document, fill
 from vmem.report.view import Shown, view
 from vmem.runner import Result
 from vmem.sizes import format_size
-
-_CONFIG = {"displaylogo": False, "responsive": True, "modeBarButtonsToRemove": ["select2d", "lasso2d"]}
 
 _ROWS: dict[str, Callable[[Shown], str]] = {
     "program": charts.program,
@@ -48,23 +41,22 @@ def report_html(result: Result) -> str:
     axis = axis_of(result)
     memory = timeline.memory(shown, axis)
     host = result.summary["host"]
-    template = Template(files("vmem.report").joinpath("page.html").read_text(encoding="utf-8"))
-    return template.substitute(
+    return document(
+        "page.html",
         name=escape(result.scenario.name),
         version=escape(result.summary["vmem"]),
         host=escape(
             f"{host['cpu']}, {format_size(host['memory_bytes'])} of memory, seed {host['seed']}; "
             f"{len(result.summary['vms'])} VMs, {sum(vm.references for vm in shown):,} references"
         ),
-        plotly=get_plotlyjs(),
         findings="".join(f"<li>{escape(text)}</li>" for text in findings(shown)),
         warnings="".join(f'<p class="warning">{escape(text)}</p>' for text in result.warnings),
         summary=_table(shown),
-        ended=_chart(charts.ended(shown), "ended"),
-        walks=_chart(charts.walk_references(shown), "walks"),
-        cycles=_chart(charts.cycles(shown), "cycles"),
-        memory="<p>All machines are native.</p>" if memory is None else _chart(memory, "memory"),
-        events=_chart(timeline.events(shown, axis), "events"),
+        ended=chart(charts.ended(shown), "ended"),
+        walks=chart(charts.walk_references(shown), "walks"),
+        cycles=chart(charts.cycles(shown), "cycles"),
+        memory="<p>All machines are native.</p>" if memory is None else chart(memory, "memory"),
+        events=chart(timeline.events(shown, axis), "events"),
         over_time="" if axis.per_step is not None else _over_time(result, shown, axis),
         policy=_policy(result, shown, axis),
         scenario=escape(result.scenario.text),
@@ -73,11 +65,11 @@ def report_html(result: Result) -> str:
 
 def _over_time(result: Result, shown: list[Shown], axis: Axis) -> str:
     """The sections of a run over time."""
-    text = Template(files("vmem.report").joinpath("over_time.html").read_text(encoding="utf-8"))
     total = result.summary["host"]["memory_bytes"]
-    return text.substitute(
-        host=_chart(over_time.host(shown, result.host, total, axis), "host"),
-        stall=_chart(over_time.stall(shown, axis), "stall"),
+    return fill(
+        "over_time.html",
+        host=chart(over_time.host(shown, result.host, total, axis), "host"),
+        stall=chart(over_time.stall(shown, axis), "stall"),
     )
 
 
@@ -87,14 +79,14 @@ def _policy(result: Result, shown: list[Shown], axis: Axis) -> str:
     figure = decisions(result, shown, axis) if summary else None
     if summary is None or figure is None:
         return ""
-    text = Template(files("vmem.report").joinpath("policy.html").read_text(encoding="utf-8"))
-    return text.substitute(
+    return fill(
+        "policy.html",
         what=escape(
             f"{summary['name']} was asked {summary['decisions']:,} times, every "
             f"{format_duration(summary['interval_ns'])}, and changed {summary['changes']:,} targets; guests "
             f"were {format_size(summary['mean_error_bytes'])} off on average."
         ),
-        decisions=_chart(figure, "decisions"),
+        decisions=chart(figure, "decisions"),
     )
 
 
@@ -134,15 +126,3 @@ def _table(shown: list[Shown]) -> str:
         for name, cell in _ROWS.items()
     ]
     return f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
-
-
-def _chart(figure: go.Figure, name: str) -> str:
-    html = plotly.io.to_html(
-        figure,
-        config=_CONFIG,
-        include_plotlyjs=False,
-        full_html=False,
-        div_id=f"chart-{name}",
-        default_height=f"{figure.layout.height}px",
-    )
-    return f'<div class="wide"><div class="chart">{html}</div></div>'
