@@ -13,8 +13,16 @@ enum class OnFree : std::uint8_t {
 };
 inline constexpr std::uint8_t kPagePoison = 0xaa;  ///< PAGE_POISON
 
+/// Whether the hypervisor is told of memory that is freed, by hypercall.
+enum class FreeCalls : std::uint8_t {
+  none,
+  each,     ///< every block, at once
+  batched,  ///< 512 blocks in one call; until then nobody has them
+};
+
 struct BootParameters {
   OnFree on_free = OnFree::keep;
+  FreeCalls free_calls = FreeCalls::none;
 };
 
 }  // namespace vmem::guest

@@ -48,15 +48,20 @@ Kernel::Kernel(std::vector<hw::Vcpu*> vcpus, std::uint64_t bytes, int levels, co
     files_ = FileSystem(disk->sectors());
     cache_.use(*disk, files_, reclaim_);
   }
+  tell_of_frees(boot);
 }
 
-void Kernel::hint_free_pages() {
-  free_listener_ = std::make_unique<FreePageHints>();
-  pages_.tell_of_frees(*free_listener_);
-}
-
-void Kernel::hint_free_pages_in_batches() {
-  free_listener_ = std::make_unique<BatchedFreePageHints>(cpus_.boot(), pages_, timers_);
+void Kernel::tell_of_frees(hw::Vcpu& boot) {
+  switch (parameters_.free_calls) {
+    case FreeCalls::none:
+      return;
+    case FreeCalls::each:
+      free_listener_ = std::make_unique<FreePageHints>();
+      break;
+    case FreeCalls::batched:
+      free_listener_ = std::make_unique<BatchedFreePageHints>(boot, pages_, timers_);
+      break;
+  }
   pages_.tell_of_frees(*free_listener_);
 }
 

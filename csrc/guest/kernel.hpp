@@ -79,9 +79,6 @@ class Kernel final : public hw::TrapHandler {
   bool write_file(hw::Vcpu& vcpu, FileNumber file, std::uint64_t offset, std::span<const std::byte> bytes);
   /// False: the disk has not taken everything.
   bool fsync(hw::Vcpu& vcpu, FileNumber file) { return cache_.sync(vcpu, files_.at(file)); }
-  /// From now on the hypervisor hears of freed memory, block by block or many at once.
-  void hint_free_pages();
-  void hint_free_pages_in_batches();
   void set_swap_detects_zeros(bool detects) { swap_.set_detects_zeros(detects); }
   bool swap_detects_zeros() const { return swap_.detects_zeros(); }
   void drop_caches(hw::Vcpu& vcpu) { cache_.drop_clean(vcpu); }
@@ -141,6 +138,7 @@ class Kernel final : public hw::TrapHandler {
   /// What the parent has at a place, to the child's table too. False: no frame left for a table.
   bool copy_leaf(hw::Vcpu& vcpu, Process& parent, Process& child, Gva at, const PageTable::Slot& found);
   void find_swap(hw::Vcpu& boot);
+  void tell_of_frees(hw::Vcpu& boot);
 
   std::uint64_t frames_;
   int levels_;

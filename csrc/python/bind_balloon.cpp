@@ -205,21 +205,15 @@ void bind_balloon(py::classh<PyMachine>& machine) {
       .def("balloon_violations", &violations)
       .def("unload_balloon_driver",
            [](PyMachine& self, std::uint16_t vm) {
-             auto entered = self.enter();
-             sim::Guest& guest = entered->guest(vm);
-             hw::Vcpu& vcpu = guest.vm->vcpu(0);
-             const bool done = guest.kernel->devices().unload_balloon(vcpu);
-             entered->time().charge(*guest.vm, vcpu);
-             return done;
+             return on_vcpu(self, vm, 0, [](guest::Kernel& kernel, hw::Vcpu& vcpu) {
+               return kernel.devices().unload_balloon(vcpu);
+             });
            })
       .def("load_balloon_driver",
            [](PyMachine& self, std::uint16_t vm) {
-             auto entered = self.enter();
-             sim::Guest& guest = entered->guest(vm);
-             hw::Vcpu& vcpu = guest.vm->vcpu(0);
-             const bool done = guest.kernel->devices().load_balloon(vcpu, *guest.kernel);
-             entered->time().charge(*guest.vm, vcpu);
-             return done;
+             return on_vcpu(self, vm, 0, [](guest::Kernel& kernel, hw::Vcpu& vcpu) {
+               return kernel.devices().load_balloon(vcpu, kernel);
+             });
            })
       .def("balloon_driver_stat", &driver_stat)
       .def("balloon_driver_pages", &driver_pages)

@@ -14,17 +14,6 @@ namespace py = pybind11;
 namespace vmem::python {
 namespace {
 
-/// A system call on a vCPU, whose time is charged.
-template <class Call>
-auto on_vcpu(PyMachine& self, std::uint16_t vm, std::size_t vcpu, Call&& call) {
-  auto entered = self.enter();
-  sim::Guest& guest = entered->guest(vm);
-  hw::Vcpu& cpu = sim::Machine::vcpu(guest, vcpu);
-  const auto result = call(*guest.kernel, cpu);
-  entered->time().charge(*guest.vm, cpu);
-  return result;
-}
-
 py::object read(PyMachine& self, std::uint16_t vm, std::size_t vcpu, guest::FileNumber file, std::uint64_t offset,
                 std::uint64_t length) {
   std::string bytes;

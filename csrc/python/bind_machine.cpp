@@ -198,10 +198,10 @@ py::array_t<std::uint64_t> translate(PyMachine& self, std::uint16_t vm, std::siz
   return result;
 }
 
-vmm::FreeCalls free_calls_of(const std::string& name) {
-  if (name == "none") return vmm::FreeCalls::none;
-  if (name == "each") return vmm::FreeCalls::each;
-  if (name == "batched") return vmm::FreeCalls::batched;
+guest::FreeCalls free_calls_of(const std::string& name) {
+  if (name == "none") return guest::FreeCalls::none;
+  if (name == "each") return guest::FreeCalls::each;
+  if (name == "batched") return guest::FreeCalls::batched;
   throw ConfigError("free calls: '" + name + "'; accepted are none, each, batched");
 }
 
@@ -237,11 +237,10 @@ void bind_host(py::classh<PyMachine>& machine) {
             config.disk = {disk};
             config.swap = swap;
             config.balloon = balloon_config(balloon);
-            config.free_calls = free_calls_of(free_calls);
             config.scan.period = scan_period;
             config.scan.pauses = scan_pauses;
             config.can_be_swapped = can_be_swapped;
-            return self.enter()->create_vm(config, {on_free(freed)});
+            return self.enter()->create_vm(config, {on_free(freed), free_calls_of(free_calls)});
           },
           py::kw_only(), py::arg("name"), py::arg("memory"), py::arg("vcpus"), py::arg("mmu"), py::arg("backing"),
           py::arg("cpu"), py::arg("sync"), py::arg("shadow_pages"), py::arg("direct_faults"), py::arg("software_tlb"),

@@ -50,4 +50,15 @@ class PyMachine {
   std::atomic<std::thread::id> thread_;
 };
 
+/// A system call of a guest on a vCPU, whose time is charged.
+template <class Call>
+auto on_vcpu(PyMachine& self, std::uint16_t vm, std::size_t vcpu, Call&& call) {
+  auto entered = self.enter();
+  sim::Guest& guest = entered->guest(vm);
+  hw::Vcpu& cpu = sim::Machine::vcpu(guest, vcpu);
+  const auto result = call(*guest.kernel, cpu);
+  entered->time().charge(*guest.vm, cpu);
+  return result;
+}
+
 }  // namespace vmem::python

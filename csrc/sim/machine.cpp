@@ -66,8 +66,6 @@ std::uint16_t Machine::create_vm(const vmm::VmConfig& config, const guest::BootP
     vcpus.reserve(vm.vcpu_count());
     for (std::size_t i = 0; i < vm.vcpu_count(); ++i) vcpus.push_back(&vm.vcpu(i));
     auto kernel = std::make_unique<guest::Kernel>(std::move(vcpus), config.memory, config.cpu.guest_levels, parameters);
-    if (config.free_calls == vmm::FreeCalls::each) kernel->hint_free_pages();
-    if (config.free_calls == vmm::FreeCalls::batched) kernel->hint_free_pages_in_batches();
     vm.reset_counters();
     guests_[vm.id()] = {&vm, std::move(kernel)};
     time_.add(vm);

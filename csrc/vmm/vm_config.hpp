@@ -39,13 +39,6 @@ struct BalloonConfig {
   bool statistics = true;
 };
 
-/// Whether the guest's kernel tells its hypervisor of memory that it frees, by hypercall.
-enum class FreeCalls : std::uint8_t {
-  none,
-  each,     ///< every block, at once
-  batched,  ///< 512 blocks in one call; until then nobody has them
-};
-
 /// The hypervisor looks for free memory in the guest kernel's free lists (docs/reference/guest-memory.md).
 struct ScanConfig {
   Nanoseconds period = 0;  ///< 0: never
@@ -71,7 +64,6 @@ struct VmConfig {
   DiskConfig disk;
   std::uint64_t swap = 0;  ///< bytes of a second disk, prepared as swap space; 0: none
   BalloonConfig balloon;
-  FreeCalls free_calls = FreeCalls::none;
   ScanConfig scan;
   bool can_be_swapped = true;  ///< by the host
 };
