@@ -127,10 +127,9 @@ def main() -> None:
     print(f"{'simulator memory of the memory touched':<52} {f'{100 * fraction:.2f} %':>22}   <= 2 %")
     for burst in (1, 8):
         speed, fraction, swapped = overcommitted(scale, burst)
-        where = "a place" if burst == 1 else f"{burst} words a place"
         print(f"32 VMs, {64 * scale:g} GiB host, 1.5x, {swapped:,} pages swapped out:")
-        print(f"{f'  one access {where}' if burst == 1 else f'  {where}':<52} ", end="")
-        print(f"{f'{speed:,.0f} accesses/s':>22}   >= 20,000,000")
+        name = f"  {burst} word{'s' if burst > 1 else ''} at a place"
+        print(f"{name:<52} {f'{speed:,.0f} accesses/s':>22}   >= 20,000,000")
     print(f"{'simulator memory of the memory touched':<52} {f'{100 * fraction:.2f} %':>22}   <= 2 %")
 
 

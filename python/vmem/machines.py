@@ -64,7 +64,7 @@ class Machine:
             "runnable_ns": time.runnable,
             "resident_bytes": self.vm.resident,
             "swapped_bytes": self.vm.swapped,
-            "guest_used_bytes": guest_memory(self.vm)[0],
+            "guest_used_bytes": guest_memory(self.vm).used,
             "balloon_bytes": balloon_bytes(self.vm),
             "killed": self.vm.is_killed,
             "vmstat": self.vm.guest.vmstat(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import msgspec
 
@@ -63,28 +64,29 @@ HOST_TIMELINE = HostRow.__struct_fields__
 """Columns of host.csv."""
 
 
-def guest_memory(vm: Vm) -> tuple[int, int]:
-    """Bytes that the guest's kernel has given out (to processes, to its page tables), and that it has free.
+class GuestMemory(NamedTuple):
+    """Bytes, as the guest's kernel counts them. Zeros for a VM that the host has killed."""
 
-    Zeros for a VM that the host has killed: nobody can ask its kernel any more.
-    """
+    used: int = 0
+    """Given out: to processes, to its page tables."""
+    free: int = 0
+    swapped: int = 0
+    """In its own swap."""
+    cached: int = 0
+    """Its page cache."""
+
+
+def guest_memory(vm: Vm) -> GuestMemory:
+    """Asks the guest's kernel."""
     if vm.is_killed:
-        return 0, 0
-    free = vm.guest.free
-    return vm.guest.meminfo()["MemTotal"] - free, free
+        return GuestMemory()
+    info, free = vm.guest.meminfo(), vm.guest.free
+    return GuestMemory(info["MemTotal"] - free, free, info["SwapTotal"] - info["SwapFree"], info["Cached"])
 
 
 def balloon_bytes(vm: Vm) -> int:
     """What its balloon holds; 0 if it has none."""
     return 0 if vm.balloon is None else vm.memory - vm.balloon.actual
-
-
-def _guest_report(vm: Vm) -> tuple[int, int]:
-    """Bytes in the guest's swap and in its page cache. Zeros for a killed VM."""
-    if vm.is_killed:
-        return 0, 0
-    info = vm.guest.meminfo()
-    return info["SwapTotal"] - info["SwapFree"], info["Cached"]
 
 
 def _stalled(vm: Vm) -> tuple[int, int]:
@@ -110,8 +112,7 @@ class VmMeter:
         passed = time - self._time
         references = made - self._made
         self._counters, self._time, self._made = counters, time, made
-        used, free = guest_memory(self._vm)
-        in_swap, cached = _guest_report(self._vm)
+        guest = guest_memory(self._vm)
         some, full = self._stalled
         self._stalled = _stalled(self._vm)
         balloon = self._vm.balloon
@@ -134,13 +135,13 @@ class VmMeter:
             waiting_ns=passed.waiting,
             runnable_ns=passed.runnable,
             resident_bytes=self._vm.resident,
-            guest_used_bytes=used,
-            guest_free_bytes=free,
+            guest_used_bytes=guest.used,
+            guest_free_bytes=guest.free,
             swapped_bytes=self._vm.swapped,
             balloon_bytes=balloon_bytes(self._vm),
             balloon_target_bytes=self._vm.memory if balloon is None else balloon.target,
-            guest_swapped_bytes=in_swap,
-            guest_cached_bytes=cached,
+            guest_swapped_bytes=guest.swapped,
+            guest_cached_bytes=guest.cached,
             stall_some_ns=self._stalled[0] - some,
             stall_full_ns=self._stalled[1] - full,
         )

@@ -12,26 +12,9 @@ from vmem.cli import main
 distributed = pytest.importorskip("distributed")
 pytestmark = pytest.mark.filterwarnings("ignore")  # Dask's own
 
-SCENARIO = """
-[host]
-memory = "96MiB"
-swap = "128MiB"
-[[vm]]
-name = "a"
-count = 2
-memory = "64MiB"
-[[vm.process]]
-workload = { kind = "uniform", size = "30MiB", compute = "100us" }
-[run]
-duration = "1s"
-slowdown = false
-steps = 5
-"""
 
-
-def test_a_cluster_gives_the_same_table(tmp_path: Path) -> None:
-    (tmp_path / "small.toml").write_text(SCENARIO)
-    arguments = ["sweep", str(tmp_path / "small.toml"), "--grid", "ratio=1,2.5,seed=1..2"]
+def test_a_cluster_gives_the_same_table(scenario: Path, tmp_path: Path) -> None:
+    arguments = ["sweep", str(scenario), "--grid", "ratio=1,2.5,seed=1..2"]
     tables = []
     with distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
@@ -43,10 +26,9 @@ def test_a_cluster_gives_the_same_table(tmp_path: Path) -> None:
     assert tables[0] == tables[1] and tables[0].count(b"\n") == 5
 
 
-def test_parquet_is_the_same_table(tmp_path: Path) -> None:
+def test_parquet_is_the_same_table(scenario: Path, tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
-    (tmp_path / "small.toml").write_text(SCENARIO)
-    arguments = ["sweep", str(tmp_path / "small.toml"), "--grid", "seed=1,2", "--workers", "1", "--parquet"]
+    arguments = ["sweep", str(scenario), "--grid", "seed=1,2", "--workers", "1", "--parquet"]
     ran = CliRunner().invoke(main, [*arguments, "--out", str(tmp_path / "out")])
     assert ran.exit_code == 0, ran.output
     table = parquet.read_table(tmp_path / "out" / "sweep.parquet").to_pydict()

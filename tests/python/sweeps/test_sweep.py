@@ -24,32 +24,6 @@ from vmem.sweep.spread import Spread
 from vmem.sweep.table import to_csv
 from vmem.timed import TimedRunner
 
-SCENARIO = """
-[host]
-memory = "96MiB"
-swap = "128MiB"
-
-[[vm]]
-name = "a"
-count = 2
-memory = "64MiB"
-
-[[vm.process]]
-workload = { kind = "uniform", size = "30MiB", compute = "100us" }
-
-[run]
-duration = "3s"
-slowdown = false
-steps = 5
-"""
-
-
-@pytest.fixture
-def scenario(tmp_path: Path) -> Path:
-    path = tmp_path / "small.toml"
-    path.write_text(SCENARIO)
-    return path
-
 
 def threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(1)
