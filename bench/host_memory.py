@@ -79,7 +79,7 @@ def overcommitted(scale: float, burst: int) -> tuple[float, float, int]:
     memory touched; pages swapped out.
     """
     rng = np.random.default_rng(1)
-    memory = int(64 * GIB * scale)
+    memory = int(64 * GIB * scale) // (2 * MIB) * 2 * MIB
     size = int(memory * 1.5 / 32) // (2 * MIB) * 2 * MIB
     before = resident_bytes()
     host = vmem.Hypervisor(memory, swap=memory)
