@@ -12,7 +12,7 @@ import pytest
 
 import vmem
 
-DATA = {".py", ".pyi", ".typed", ".vmt", ".toml", ".html", ".c"}
+DATA = {".py", ".pyi", ".typed", ".vmt", ".toml", ".html", ".css", ".c"}
 
 
 def installed() -> set[str]:
