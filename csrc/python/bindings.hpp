@@ -13,6 +13,7 @@ void bind_cpu(pybind11::module_& m);
 void bind_mmu(pybind11::module_& m);
 void bind_machine(pybind11::module_& m);
 void bind_trace(pybind11::module_& m);
+void bind_unicorn(pybind11::module_& m);
 
 // Parts of Machine.
 void bind_host_config(pybind11::module_& m);

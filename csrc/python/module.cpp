@@ -10,4 +10,5 @@ PYBIND11_MODULE(_core, m) {
   vmem::python::bind_mmu(m);
   vmem::python::bind_machine(m);
   vmem::python::bind_trace(m);
+  vmem::python::bind_unicorn(m);
 }
