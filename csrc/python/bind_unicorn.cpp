@@ -55,7 +55,11 @@ void bind_unicorn(py::module_& m) {
              const Slice slice = self.run(instructions);
              return std::make_tuple(slice.reason, slice.value, slice.kind);
            })
-      .def_property_readonly("instructions", &UnicornCpu::instructions);
+      .def_property_readonly("instructions", [](const UnicornCpu& self) { return self.port().instructions(); })
+      .def_property_readonly("accesses", [](const UnicornCpu& self) {
+        const sim::CpuPort::Accesses& made = self.port().accesses();
+        return std::make_tuple(made.loads, made.stores, made.fetches);
+      });
   m.attr("UNICORN_ABI") = std::map<std::string, int>{
       {"UC_MEM_READ", abi::kMemRead},
       {"UC_MEM_WRITE", abi::kMemWrite},

@@ -152,6 +152,7 @@ Slice UnicornCpu::run(std::uint64_t instructions) {
   guest.kernel->switch_to(vcpu, process);
   port_.begin(entered->hypervisor().memory().bytes(), guest, vcpu, rip(), instructions);
   const int error = emulate();
+  port_.end();
   entered->time().charge(*guest.vm, vcpu);
   if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
   return slice(error, guest, process);

@@ -34,7 +34,7 @@ class UnicornCpu {
 
   /// From where RIP points. Time passes as it proceeds.
   Slice run(std::uint64_t instructions);
-  std::uint64_t instructions() const { return port_.instructions(); }
+  const sim::CpuPort& port() const { return port_; }
 
  private:
   struct Callbacks;

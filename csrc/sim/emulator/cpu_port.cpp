@@ -41,10 +41,19 @@ void CpuPort::begin(memory::PhysicalMemory& memory, Guest& guest, hw::Vcpu& vcpu
   code_.outdate_all();
   current_page_ = kNothing;
   operand_ = {};
+  const Counters counters = vcpu.mmu().counters();
+  before_ = {counters.loads, counters.stores, counters.fetches};
   if (pc != pc_) {  // somebody has set it
     pc_ = kNothing;
     restarts_ = false;
   }
+}
+
+void CpuPort::end() {
+  const Counters counters = vcpu_->mmu().counters();
+  accesses_.loads += counters.loads - before_.loads;
+  accesses_.stores += counters.stores - before_.stores;
+  accesses_.fetches += counters.fetches - before_.fetches;
 }
 
 bool CpuPort::fetch(Gva pc, std::uint64_t size) {

@@ -55,6 +55,13 @@ class CpuPort {
   std::uint64_t pc() const { return pc_; }
   /// Begun since the port exists.
   std::uint64_t instructions() const { return instructions_; }
+  /// What this port has added to the vCPU's counters.
+  struct Accesses {
+    std::uint64_t loads = 0, stores = 0, fetches = 0;
+  };
+  const Accesses& accesses() const { return accesses_; }
+  /// The slice is over.
+  void end();
   /// The access that was refused.
   Gva refused_at() const { return refused_at_; }
   AccessKind refused_kind() const { return refused_kind_; }
@@ -86,6 +93,7 @@ class CpuPort {
   hw::Vcpu* vcpu_ = nullptr;
   CodeCopies code_;
   PortStop stop_ = PortStop::none;
+  Accesses accesses_, before_;  ///< of all slices; the vCPU's counters when this one began
   std::uint64_t left_ = 0, instructions_ = 0;
   std::uint64_t pc_ = kNothing;
   std::optional<StringInstruction> decoded_;  ///< of pc

@@ -19,6 +19,8 @@ _DESCRIPTORS = {
     USER_CODE & ~7: struct.pack("<HHBBBB", 0xFFFF, 0, 0, 0xFB, 0xAF, 0),
 }
 """SDM vol. 3, 3.4.5: data and 64-bit code of ring 3."""
+_OSFXSR, _OSXMMEXCPT = 1 << 9, 1 << 10
+"""CR4: the kernel knows of SSE (SDM vol. 3, 2.5)."""
 _STUB = 1 << 51
 """Where Unicorn has the page that only the way to ring 3 needs."""
 _IRETQ = bytes.fromhex("48cf")
@@ -35,11 +37,12 @@ def create_engine() -> Any:
         from unicorn import x86_const as x86
     except ImportError as error:
         raise ConfigError(f"{error}; running machine code needs it: pip install 'vmem-sim[unicorn]'") from None
-    if uc.__version__.split(".")[:2] < ["2", "1"]:
-        raise ConfigError(f"unicorn {uc.__version__}; accepted is 2.1.4 or later")
+    if (uc.UC_API_MAJOR, uc.UC_API_MINOR) < (2, 1):
+        raise ConfigError(f"unicorn {uc.__version__}; accepted is 2.1 or later")
     engine = uc.Uc(uc.UC_ARCH_X86, uc.UC_MODE_64)
     engine.ctl_set_cpu_model(x86.UC_CPU_X86_NEHALEM)
     engine.ctl_set_tlb_mode(uc.UC_TLB_VIRTUAL)
+    engine.reg_write(x86.UC_X86_REG_CR4, engine.reg_read(x86.UC_X86_REG_CR4) | _OSFXSR | _OSXMMEXCPT)
     _enter_ring_3(engine, uc, x86)
     return engine
 
