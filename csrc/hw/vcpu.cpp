@@ -82,6 +82,14 @@ bool Vcpu::access(Gva gva, AccessKind kind, Hpa& at) {
   return true;
 }
 
+bool Vcpu::access_again(Gva gva, AccessKind kind, Hpa& at) {
+  TlbEntry entry;
+  Fault fault;
+  if (!mmu_.retry(gva, kind, entry, fault)) return serve(fault, at) == Served::done;
+  at = machine_address(entry.physical(gva.value));
+  return true;
+}
+
 BatchResult Vcpu::access_batch(const std::uint64_t* addresses, const std::uint8_t* kinds, std::size_t count) {
   BatchResult result;
   result.done = mmu_.access_batch(addresses, kinds, count, [&](std::size_t i, Fault& fault) {

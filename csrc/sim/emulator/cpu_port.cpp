@@ -108,6 +108,14 @@ std::uint64_t CpuPort::code_offset(Gva at) {
 bool CpuPort::access(Gva at, AccessKind kind, Hpa& hpa) {
   if (vcpu_->access(at, kind, hpa)) [[likely]]
     return true;
+  return refuse(at, kind);
+}
+
+bool CpuPort::again(Gva at, AccessKind kind, Hpa& hpa) {
+  return vcpu_->access_again(at, kind, hpa) || refuse(at, kind);
+}
+
+bool CpuPort::refuse(Gva at, AccessKind kind) {
   stop_ = PortStop::refused;
   refused_at_ = at;
   refused_kind_ = kind;
@@ -170,12 +178,17 @@ void CpuPort::store(Gva at, std::uint64_t value, std::uint64_t size) {
 
 bool CpuPort::reach_both(Gva at, std::uint64_t size, Hpa& first, Hpa& second) {
   constexpr int kTries = 1000;
-  if (!reach(at, size, AccessKind::store, first)) return false;
+  const auto is_there = [&](Gva gva, Hpa hpa) {
+    return hpa == hw::kNoMemory || guest_->vm->probe(*vcpu_, gva, AccessKind::store) == hpa;
+  };
+  const Gva next = next_page(at);
+  if (!reach(at, size, AccessKind::store, first) || !access(next, AccessKind::store, second)) return false;
+  // The fault of one may have taken the other away. Then the instruction starts over, as on a processor.
   for (int attempt = 0; attempt < kTries; ++attempt) {
-    if (!access(next_page(at), AccessKind::store, second)) return false;
-    if (first == hw::kNoMemory || guest_->vm->probe(*vcpu_, at, AccessKind::store) == first) return true;
-    // The second page's fault took the first page away. The instruction starts over, as on a processor.
-    if (!access(at, AccessKind::store, first)) return false;
+    const bool has_first = is_there(at, first);
+    if (has_first && is_there(next, second)) return true;
+    if (!has_first && !again(at, AccessKind::store, first)) return false;
+    if (has_first && !again(next, AccessKind::store, second)) return false;
   }
   throw InvariantError("a store to two pages at gVA " + hex(at.value) + " has not found both in " +
                        std::to_string(kTries) + " attempts");

@@ -25,7 +25,7 @@ enum class PortStop : std::uint8_t {
 /// mode, counted, its faults served. The bytes move here as well, at that moment, so that the emulator holds no
 /// translation that host or guest could make stale.
 ///
-/// What counts as one access (docs/design/real-code.md):
+/// What counts as one access (docs/design/machine-code.md):
 /// - a fetch for each instruction, and one more if its bytes go on in the next page; a repeated string instruction is
 ///   fetched once;
 /// - a load or store for each operand, and one more if it goes on in the next page; an operand of 10 or 16 bytes, which
@@ -78,6 +78,8 @@ class CpuPort {
 
   bool fetch_page(Gva at, int part);
   bool access(Gva at, AccessKind kind, Hpa& hpa);
+  bool again(Gva at, AccessKind kind, Hpa& hpa);
+  bool refuse(Gva at, AccessKind kind);  ///< false
   /// The first page of an operand's part: no access of its own if it goes on with the operand before.
   bool reach(Gva at, std::uint64_t size, AccessKind kind, Hpa& hpa);
   bool goes_on(Gva at, std::uint64_t size, AccessKind kind);
@@ -98,7 +100,7 @@ class CpuPort {
   std::uint64_t pc_ = kNothing;
   std::optional<StringInstruction> decoded_;  ///< of pc
   int fetched_ = 0;                           ///< pages of the instruction at pc
-  bool restarts_ = false;  ///< the next fetch is that of pc again
+  bool restarts_ = false;                     ///< the next fetch is that of pc again
   std::uint64_t current_page_ = kNothing;
   Operand operand_;
   std::array<std::byte, 8> loaded_{};

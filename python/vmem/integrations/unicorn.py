@@ -1,7 +1,7 @@
 """Real x86-64 machine code with vmem as its memory. Needs the package unicorn: `pip install 'vmem-sim[unicorn]'`.
 
 Unicorn decodes and executes; every fetch, load and store goes through a vCPU of vmem first: translated in the
-VM's mode, counted, its faults served by guest kernel and hypervisor. docs/design/real-code.md says what counts
+VM's mode, counted, its faults served by guest kernel and hypervisor. docs/design/machine-code.md says what counts
 as an access and how it works.
 """
 
