@@ -54,7 +54,8 @@ void bind_unicorn(py::module_& m) {
            [](UnicornCpu& self, std::uint64_t instructions) {
              const Slice slice = self.run(instructions);
              return std::make_tuple(slice.reason, slice.value, slice.kind);
-           })
+           },
+           py::arg("instructions"), py::pos_only())
       .def_property_readonly("instructions", [](const UnicornCpu& self) { return self.port().instructions(); })
       .def_property_readonly("accesses", [](const UnicornCpu& self) {
         const sim::CpuPort::Accesses& made = self.port().accesses();
@@ -78,7 +79,12 @@ void bind_unicorn(py::module_& m) {
       {"UC_CTL_TB_FLUSH", abi::kControlTbFlush},
       {"UC_CTL_TLB_FLUSH", abi::kControlTlbFlush},
       {"UC_CTL_IO_WRITE", abi::kControlWrite},
+      {"UC_X86_INS_RDTSC", abi::kX86Rdtsc},
+      {"UC_X86_INS_RDTSCP", abi::kX86Rdtscp},
       {"UC_X86_INS_SYSCALL", abi::kX86Syscall},
+      {"UC_X86_REG_RAX", abi::kX86Rax},
+      {"UC_X86_REG_RCX", abi::kX86Rcx},
+      {"UC_X86_REG_RDX", abi::kX86Rdx},
       {"UC_X86_REG_RIP", abi::kX86Rip},
   };
 }

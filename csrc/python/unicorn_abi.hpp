@@ -31,7 +31,12 @@ enum : int {
   kControlTbFlush = 10,
   kControlTlbFlush = 11,
   kControlWrite = 1,
+  kX86Rdtsc = 608,
+  kX86Rdtscp = 609,
   kX86Syscall = 699,
+  kX86Rax = 35,
+  kX86Rcx = 38,
+  kX86Rdx = 40,
   kX86Rip = 41,
 };
 

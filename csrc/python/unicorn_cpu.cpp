@@ -2,6 +2,7 @@
 
 #include <pybind11/pybind11.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "core/error.hpp"
@@ -23,6 +24,11 @@ constexpr std::uint32_t kInvalidOpcode = 6;
 
 void check(int error, const char* what) {
   if (error != 0) throw ConfigError(std::string("Unicorn: ") + what + " failed with error " + std::to_string(error));
+}
+
+void check_alive(const sim::Guest& guest) {
+  if (guest.vm->is_killed())
+    throw OutOfMemory("VM '" + guest.vm->config().name + "' was killed: the host had no memory left for it");
 }
 
 }  // namespace
@@ -66,6 +72,15 @@ struct UnicornCpu::Callbacks {
     of(self).syscall_ = true;
     of(self).stop();
   }
+  static int rdtsc(Engine*, void* self) {
+    of(self).read_time_stamp();
+    return 1;  // Unicorn need not, which would look at the clock on the wall
+  }
+  static int rdtscp(Engine* engine, void* self) {
+    const std::uint64_t processor = 0;
+    of(self).functions_.reg_write(engine, kX86Rcx, &processor);
+    return rdtsc(engine, self);
+  }
   static void interrupt(Engine*, std::uint32_t number, void* self) {
     of(self).interrupt_ = number;
     of(self).stop();
@@ -104,6 +119,8 @@ void UnicornCpu::attach() {
   hook(kHookMemRead | kHookMemWrite, pointer(&Callbacks::memory));
   hook(kHookInterrupt, pointer(&Callbacks::interrupt));
   hook(kHookInstruction, pointer(&Callbacks::syscall), kX86Syscall);
+  hook(kHookInstruction, pointer(&Callbacks::rdtsc), kX86Rdtsc);
+  hook(kHookInstruction, pointer(&Callbacks::rdtscp), kX86Rdtscp);
 }
 
 void UnicornCpu::hook(int type, void* callback, int instruction) {
@@ -116,6 +133,13 @@ std::uint64_t UnicornCpu::rip() const {
   std::uint64_t value = 0;
   functions_.reg_read(engine_, kX86Rip, &value);
   return value;
+}
+
+void UnicornCpu::read_time_stamp() {
+  stamp_ = std::max(stamp_ + 1, stamp_base_ + port_.instructions());
+  const std::uint64_t low = stamp_ & 0xffffffff, high = stamp_ >> 32;
+  functions_.reg_write(engine_, kX86Rax, &low);
+  functions_.reg_write(engine_, kX86Rdx, &high);
 }
 
 bool UnicornCpu::fill(std::uint64_t page, int access, TlbEntry& entry) {
@@ -147,9 +171,14 @@ Slice UnicornCpu::run(std::uint64_t instructions) {
   sim::Guest& guest = entered->guest(vm_);
   hw::Vcpu& vcpu = sim::Machine::vcpu(guest, vcpu_);
   guest::Process& process = sim::Machine::process(guest, process_);
-  if (guest.vm->is_killed() || process.killed) return {"killed"};
+  check_alive(guest);
+  if (process.killed) return {"killed"};
   const py::gil_scoped_release unlocked;
   guest.kernel->switch_to(vcpu, process);
+  const sim::Timekeeper& time = entered->time();
+  stamp_base_ =
+      static_cast<std::uint64_t>(static_cast<double>(time.now()) * 1e-6 * static_cast<double>(time.frequency().khz)) -
+      port_.instructions();
   port_.begin(entered->hypervisor().memory().bytes(), guest, vcpu, rip(), instructions);
   const int error = emulate();
   port_.end();
@@ -182,7 +211,8 @@ Slice UnicornCpu::slice(int error, const sim::Guest& guest, const guest::Process
       return {"instructions"};
     case sim::PortStop::refused:
       set_rip(port_.pc());
-      if (guest.vm->is_killed() || process.killed) return {"killed"};
+      check_alive(guest);
+      if (process.killed) return {"killed"};
       return {"segfault", port_.refused_at().value, static_cast<int>(port_.refused_kind())};
     case sim::PortStop::none:
     case sim::PortStop::reload:

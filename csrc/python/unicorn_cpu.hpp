@@ -47,6 +47,8 @@ class UnicornCpu {
   void stop() { functions_.emu_stop(engine_); }
   std::uint64_t rip() const;
   void set_rip(std::uint64_t value) { functions_.reg_write(engine_, unicorn::kX86Rip, &value); }
+  /// RDTSC: simulated time, of which this slice's instructions have taken a cycle each so far.
+  void read_time_stamp();
   /// No exception crosses Unicorn's frames: it is thrown when they are gone.
   template <class Use>
   auto guarded(Use&& use) -> decltype(use());
@@ -58,8 +60,9 @@ class UnicornCpu {
   unicorn::Engine* engine_;
   unicorn::Functions functions_;
   sim::CpuPort port_;
-  std::uint64_t high_ = 0;  ///< the bits from 47 of the latest page that is not in the lower half
-  std::uint64_t next_ = 0;  ///< the instruction at which a slice ended
+  std::uint64_t high_ = 0;                    ///< the bits from 47 of the latest page that is not in the lower half
+  std::uint64_t next_ = 0;                    ///< the instruction at which a slice ended
+  std::uint64_t stamp_base_ = 0, stamp_ = 0;  ///< cycles when the slice began, less instructions; the latest answer
   std::exception_ptr failure_;
   bool syscall_ = false;
   bool full_ = false;  ///< no room for another copy of code

@@ -10,6 +10,7 @@ namespace vmem::sim {
 namespace {
 
 constexpr std::uint64_t kLongestInstruction = 15;
+constexpr std::uint64_t kRepetitions = 1 << 22;  ///< in a slice, so that it ends: part of a second
 constexpr std::uint64_t kLongestOperand = 16;
 
 /// What a load from an address with no memory behind it gives.
@@ -37,6 +38,7 @@ void CpuPort::begin(memory::PhysicalMemory& memory, Guest& guest, hw::Vcpu& vcpu
   guest_ = &guest;
   vcpu_ = &vcpu;
   left_ = instructions;
+  repetitions_left_ = kRepetitions;
   stop_ = PortStop::none;
   code_.outdate_all();
   current_page_ = kNothing;
@@ -60,40 +62,47 @@ bool CpuPort::fetch(Gva pc, std::uint64_t size) {
   if (stop_ != PortStop::none) return false;
   operand_ = {};
   const bool same = pc.value == pc_;
-  if (!(same && restarts_)) {
-    if (same && instruction().repeats) return true;
-    if (left_ == 0) {
-      stop_ = PortStop::instructions;
-      return false;
-    }
-    --left_;
-    ++instructions_;
-    pc_ = pc.value;
-    decoded_.reset();
-    fetched_ = 0;
+  const bool repeats = same && !restarts_ && instruction().repeats;
+  const bool is_new = !repeats && !(same && restarts_);
+  std::uint64_t& left = repeats ? repetitions_left_ : left_;
+  if ((is_new || repeats) && left-- == 0) {
+    stop_ = PortStop::instructions;
+    return false;
   }
+  if (is_new) begin_instruction(pc);
   restarts_ = false;
+  if (repeats && pc.frame().value == current_page_) [[likely]]
+    return true;
   if (!fetch_page(pc, 1)) return false;
   // A size beyond the longest: the bytes are no instruction.
   if (size > kLongestInstruction || pc.offset() + size <= kPageSize) return true;
   return fetch_page(next_page(pc), 2);
 }
 
+void CpuPort::begin_instruction(Gva pc) {
+  ++instructions_;
+  pc_ = pc.value;
+  decoded_.reset();
+  fetched_ = 0;
+}
+
 bool CpuPort::fetch_page(Gva at, int part) {
   const std::uint64_t page = at.frame().value;
-  if (fetched_ >= part) return true;
-  Hpa hpa;
-  if (!access(at, AccessKind::fetch, hpa)) return false;
-  fetched_ = part;
-  if (page == current_page_ || code_.is_current(page)) {
-    current_page_ = page;
-    return true;
+  const bool counted = fetched_ >= part;
+  const bool current = page == current_page_ || code_.is_current(page);
+  if (!(counted && current)) {
+    Hpa hpa;
+    if (counted ? !again(at, AccessKind::fetch, hpa) : !access(at, AccessKind::fetch, hpa)) return false;
+    fetched_ = std::max(fetched_, part);
+    if (!current && !code_.compare(page, page_bytes_at(*memory_, hpa))) {
+      decoded_.reset();
+      restarts_ = true;
+      stop_ = PortStop::reload;
+      return false;
+    }
   }
-  if (code_.compare(page, page_bytes_at(*memory_, hpa))) return true;
-  decoded_.reset();
-  restarts_ = true;
-  stop_ = PortStop::reload;
-  return false;
+  current_page_ = page;
+  return true;
 }
 
 std::uint64_t CpuPort::code_offset(Gva at) {

@@ -16,7 +16,7 @@ namespace vmem::sim {
 /// Why an emulator must not go on.
 enum class PortStop : std::uint8_t {
   none,
-  instructions,  ///< as many as it was to execute have begun
+  instructions,  ///< as many as it was to execute have begun, or very many repetitions were made
   reload,        ///< the code it translated is not what memory holds: it starts at `pc` again, its TLB empty
   refused,       ///< an access was answered with SIGSEGV, or the process or the VM is at its end
 };
@@ -76,6 +76,7 @@ class CpuPort {
   };
   static constexpr std::uint64_t kNothing = ~std::uint64_t{0};
 
+  void begin_instruction(Gva pc);
   bool fetch_page(Gva at, int part);
   bool access(Gva at, AccessKind kind, Hpa& hpa);
   bool again(Gva at, AccessKind kind, Hpa& hpa);
@@ -96,7 +97,7 @@ class CpuPort {
   CodeCopies code_;
   PortStop stop_ = PortStop::none;
   Accesses accesses_, before_;  ///< of all slices; the vCPU's counters when this one began
-  std::uint64_t left_ = 0, instructions_ = 0;
+  std::uint64_t left_ = 0, repetitions_left_ = 0, instructions_ = 0;
   std::uint64_t pc_ = kNothing;
   std::optional<StringInstruction> decoded_;  ///< of pc
   int fetched_ = 0;                           ///< pages of the instruction at pc

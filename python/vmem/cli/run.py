@@ -7,6 +7,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
@@ -21,6 +22,7 @@ from vmem.cli.common import (
     plain_errors,
     write_json,
 )
+from vmem.cli.elf import NAMES, Wanted, elf_options, run_elf
 from vmem.cli.tables import print_run
 from vmem.durations import format_duration
 from vmem.output import check_directory, write_together
@@ -34,8 +36,12 @@ from vmem.timed import TimedRunner
 NO_PLOTLY = "No report.html: it needs plotly, which is not installed (pip install plotly)."
 
 
+_ONLY_SCENARIOS = ("out", "check")
+
+
 @click.command()
-@click.argument("scenario", type=click.Path(path_type=Path), default=None, required=False)
+@click.argument("words", nargs=-1, metavar="[SCENARIO | ARGS...]")
+@elf_options
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
@@ -45,14 +51,51 @@ NO_PLOTLY = "No report.html: it needs plotly, which is not installed (pip instal
 )
 @json_option
 @click.option("--check", is_flag=True, help="Check the scenario, boot its VMs and stop.")
-@click.option("--limit", type=click.IntRange(min=1), help="At most so many references of each process.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    help="At most so many references of each process; with --elf instructions.",
+)
+@click.pass_context
 @plain_errors
-def run(scenario: Path | None, out: Path, json_file: Path | None, check: bool, limit: int | None) -> None:
+def run(
+    context: click.Context,
+    /,
+    words: tuple[str, ...],
+    program: Path | None,
+    out: Path,
+    json_file: Path | None,
+    check: bool,
+    limit: int | None,
+    **machine: Any,
+) -> None:
     """Run a SCENARIO: virtual machines on a host. Without one the built-in scenario runs.
 
     Prints what each VM's accesses met and cost, and writes summary.json, timeline.csv, host.csv and
     report.html.
+
+    With --elf: run a real x86-64 program with ARGS (`--` before those that begin with a dash) on a machine of
+    its own. Its output, its exit status, and the same tables.
     """
+    _refuse(context, NAMES if program is None else _ONLY_SCENARIOS, program)
+    if program is not None:
+        context.exit(run_elf(program, words, Wanted(**machine), limit, json_file))
+    if len(words) > 1:
+        raise click.UsageError(f"accepted is one SCENARIO, given are {len(words)}")
+    _run_scenario(Path(words[0]) if words else None, out, json_file, check, limit)
+
+
+def _refuse(context: click.Context, names: Sequence[str], program: Path | None) -> None:
+    """Options that would be ignored."""
+    for name in names:
+        if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
+            option = f"--{name.replace('_', '-')}"
+            raise click.UsageError(f"{option} goes {'with' if program is None else 'without'} --elf")
+
+
+def _run_scenario(
+    scenario: Path | None, out: Path, json_file: Path | None, check: bool, limit: int | None
+) -> None:
     loaded = Scenario.load(scenario or BUILT_IN)
     if limit is not None:
         loaded = replace(loaded, run=msgspec.structs.replace(loaded.run, limit=limit))

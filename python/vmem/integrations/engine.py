@@ -36,10 +36,12 @@ def create_engine() -> Any:
         import unicorn as uc
         from unicorn import x86_const as x86
     except ImportError as error:
-        raise ConfigError(f"{error}; running machine code needs it: pip install 'vmem-sim[unicorn]'") from None
+        raise ConfigError(
+            f"{error}; running machine code needs it: pip install 'vmem-sim[unicorn]'"
+        ) from None
     if (uc.UC_API_MAJOR, uc.UC_API_MINOR) < (2, 1):
         raise ConfigError(f"unicorn {uc.__version__}; accepted is 2.1 or later")
-    engine = uc.Uc(uc.UC_ARCH_X86, uc.UC_MODE_64)
+    engine: Any = uc.Uc(uc.UC_ARCH_X86, uc.UC_MODE_64)
     engine.ctl_set_cpu_model(x86.UC_CPU_X86_NEHALEM)
     engine.ctl_set_tlb_mode(uc.UC_TLB_VIRTUAL)
     engine.reg_write(x86.UC_X86_REG_CR4, engine.reg_read(x86.UC_X86_REG_CR4) | _OSFXSR | _OSXMMEXCPT)
@@ -48,7 +50,7 @@ def create_engine() -> Any:
 
 
 def _enter_ring_3(engine: Any, uc: Any, x86: Any) -> None:
-    """By IRETQ: the one way in which Unicorn changes rings. It reads a stack and descriptors, all on one page."""
+    """By IRETQ, the one way in which Unicorn changes rings: it reads a stack and descriptors, on one page."""
     table, code, stack = 0, 0x800, 0x900
     page = bytearray(4096)
     for selector, descriptor in _DESCRIPTORS.items():

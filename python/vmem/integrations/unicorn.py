@@ -1,8 +1,8 @@
-"""Real x86-64 machine code with vmem as its memory. Needs the package unicorn: `pip install 'vmem-sim[unicorn]'`.
+"""Real x86-64 machine code with vmem as its memory: `pip install 'vmem-sim[unicorn]'`.
 
 Unicorn decodes and executes; every fetch, load and store goes through a vCPU of vmem first: translated in the
-VM's mode, counted, its faults served by guest kernel and hypervisor. docs/design/machine-code.md says what counts
-as an access and how it works.
+VM's mode, counted, its faults served by guest kernel and hypervisor. docs/design/machine-code.md says what
+counts as an access and how it works.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from vmem import _core, checks
-from vmem.errors import ConfigError, OutOfMemory
+from vmem.errors import ConfigError
 from vmem.guest import Process
 from vmem.integrations.engine import create_engine, functions, handle
 from vmem.integrations.linux import Elf, SystemCalls, load
@@ -173,6 +173,7 @@ class Program:
         """None while it runs; then its exit status, or 128 and the number of the signal that ended it."""
         self.stop: Stop | None = None
         """The exception or segmentation fault that ended it, if one did."""
+        self._signal = 0
 
     @property
     def unknown_calls(self) -> list[int]:
@@ -195,8 +196,6 @@ class Program:
         if stop.reason == "segfault":
             return f"{name}: {stop.access} of {stop.address:#x} {at}"
         return f"{name}: exception {stop.vector} {at}"
-
-    _signal = 0
 
     def run(self, instructions: int | None = None) -> int | None:
         """Runs it to its end, or at most so many instructions. Returns its `status`: None if it still runs.
@@ -232,15 +231,9 @@ class Program:
 
     def _finish(self, status: int, signal: int) -> None:
         self.status, self._signal = status, signal
-        try:
-            self.process.exit()
-        except OutOfMemory:  # the whole VM is gone
-            if signal != SIGKILL:
-                raise
+        self.process.exit()
 
 
 class _Nothing:
     def read(self, _length: int, /) -> bytes:
         return b""
-
-

@@ -147,7 +147,7 @@ def test_code_that_is_only_translated_is_not_fetched(bench: Bench) -> None:
 
 @pytest.mark.parametrize("slices", [1, 1 << 20])
 def test_code_that_changes_itself(bench: Bench, slices: int) -> None:
-    """The next instruction, already translated, is overwritten: UD2 becomes NOPs. A store and five fetches."""
+    """The next instruction, already translated, is overwritten: UD2s become NOPs."""
     made = bench.run(bytes.fromhex("c705 00000000 90909090 0f0b 0f0b"), slices=slices)
     assert made == counts(6, 6, 0, 1)
 
@@ -174,3 +174,15 @@ def test_constants_are_those_of_the_package() -> None:
     for name, value in _core.UNICORN_ABI.items():
         home = unicorn.x86_const if name.startswith("UC_X86") else unicorn.unicorn_const
         assert getattr(home, name) == value, name
+
+
+def test_a_very_long_repetition_can_be_interrupted() -> None:
+    """A slice ends in the middle of it; it goes on in the next, and was fetched once."""
+    bench, n = Bench(MODES["nested"]), 5_000_000
+    bench.process.mmap("8MiB", at=0x1000000)
+    bench.process.write(CODE, bytes.fromhex("f3aa") + SYSCALL)  # rep stosb
+    bench.cpu["rip"], bench.cpu["rdi"], bench.cpu["rcx"] = CODE, 0x1000000, n
+    assert bench.cpu.run().reason == "instructions"
+    assert (bench.cpu["rip"], bench.cpu.instructions) == (CODE, 1) and 0 < bench.cpu["rcx"] < n
+    assert bench.cpu.run().reason == "syscall"
+    assert bench.cpu.accesses == {"fetches": 2, "loads": 0, "stores": n}

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 import vmem
-from tests.python.integrations.conftest import Compile
 from vmem.integrations.unicorn import Program
+
+from .conftest import Compile
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "native": {"mmu": "native"},

@@ -1,9 +1,10 @@
-"""ELF files of statically linked x86-64 programs. Source: System V ABI, gabi 4.1, chapters 4 and 5; elf(5)."""
+"""ELF files of statically linked x86-64 programs. Source: System V ABI, gabi 4.1, chapters 4 and 5."""
 
 from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from vmem.errors import ConfigError
@@ -57,7 +58,7 @@ class Elf:
 
     @classmethod
     def read(cls, path: str | Path) -> Elf:
-        """ConfigError unless it is a whole, statically linked x86-64 program; OSError if it cannot be read."""
+        """ConfigError unless it is a whole, statically linked x86-64 program; OSError: not readable."""
         where = Path(path)
         size = where.stat().st_size
         if size > LARGEST:
@@ -76,7 +77,7 @@ class _Reader:
             raise self._bad("dynamically linked", "statically linked programs (gcc -static)")
         base = _POSITION if kind == _SHARED else 0
         loads = [program for program in programs if program[0] == _LOAD and program[6] > 0]
-        segments = sorted((self._segment(*load[1:], base) for load in loads), key=lambda one: one.address)
+        segments = sorted((self._segment(load, base) for load in loads), key=lambda one: one.address)
         self._check(segments, entry + base)
         return Elf(
             self._path, tuple(segments), entry + base, self._headers_in_memory(loads, base, offset), count
@@ -108,9 +109,8 @@ class _Reader:
             raise self._bad("cut off in its program headers", "whole ELF files")
         return kind, entry, offset, count
 
-    def _segment(
-        self, flags: int, offset: int, address: int, _: int, in_file: int, size: int, _align: int, base: int
-    ) -> Segment:
+    def _segment(self, program: tuple[int, ...], base: int) -> Segment:
+        _, flags, offset, address, _, in_file, size, _ = program
         what = f"the segment at {address:#x}"
         if in_file > size:
             raise self._bad(f"{what} has {in_file} bytes in the file and {size} in memory", "more in memory")
@@ -127,14 +127,16 @@ class _Reader:
     def _check(self, segments: list[Segment], entry: int) -> None:
         if not segments:
             raise self._bad("no segment to load", "programs with one or more")
-        for lower, upper in zip(segments, segments[1:], strict=False):
+        for lower, upper in pairwise(segments):
             if upper.first < lower.end:
                 raise self._bad(
                     f"the segments at {lower.address:#x} and {upper.address:#x} overlap in a page",
                     "segments with pages of their own",
                 )
         if not any("x" in one.prot and one.address <= entry < one.address + one.size for one in segments):
-            raise self._bad(f"the entry point {entry:#x} is in no executable segment", "programs that can start")
+            raise self._bad(
+                f"the entry point {entry:#x} is in no executable segment", "programs that can start"
+            )
 
     def _headers_in_memory(self, loads: list[tuple[int, ...]], base: int, offset: int) -> int:
         """What AT_PHDR says; 0 if no segment has them."""

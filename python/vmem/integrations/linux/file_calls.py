@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from typing import Protocol
 
 from vmem.integrations.linux.numbers import EBADF, EFAULT, EINVAL, ENOENT, ENOTTY, ESPIPE
@@ -12,7 +13,7 @@ _MOST_VECTORS = 1024
 _LONGEST = 0x7FFFF000
 """Bytes of one call, as in Linux (MAX_RW_COUNT)."""
 _AT_EMPTY_PATH = 0x1000
-_PIPE = 0o010600
+_PIPE, _BLOCK = 0o010600, 4096
 
 
 class Output(Protocol):
@@ -72,8 +73,7 @@ class FileCalls:
     def writev(self, descriptor: int, vectors: int, count: int, *_: int) -> int:
         return self._each(self.write, descriptor, vectors, count)
 
-    def _each(self, call: object, descriptor: int, vectors: int, count: int) -> int:
-        assert callable(call)
+    def _each(self, call: Callable[[int, int, int], int], descriptor: int, vectors: int, count: int) -> int:
         if count > _MOST_VECTORS:
             raise CallFailed(EINVAL)
         self._check(descriptor)
@@ -117,7 +117,7 @@ class FileCalls:
         """struct stat of a pipe (arch/x86/include/uapi/asm/stat.h)."""
         self._check(descriptor)
         stat = struct.pack(
-            "<QQQIIIIQqqqQQQQQQ24x", 1, descriptor + 1, 1, _PIPE, 1000, 1000, 0, 0, 0, PIPE_BLOCK, 0, *[0] * 6
+            "<QQQIIIIQqqqQQQQQQ24x", 1, descriptor + 1, 1, _PIPE, 1000, 1000, 0, 0, 0, _BLOCK, 0, *[0] * 6
         )
         self._memory.write(buffer, stat)
         return 0
@@ -131,6 +131,3 @@ class FileCalls:
         if path == 0:
             raise CallFailed(EFAULT)
         raise CallFailed(ENOENT)
-
-
-PIPE_BLOCK = 4096

@@ -16,7 +16,18 @@ MOST_ARGUMENTS = 128 << 10
 """Bytes of arguments and environment, which must fit into the stack's first pages."""
 
 _NULL, _PHDR, _PHENT, _PHNUM, _PAGESZ, _BASE, _FLAGS, _ENTRY = 0, 3, 4, 5, 6, 7, 8, 9
-_UID, _EUID, _GID, _EGID, _PLATFORM, _HWCAP, _CLKTCK, _SECURE, _RANDOM, _EXECFN = 11, 12, 13, 14, 15, 16, 17, 23, 25, 31
+_UID, _EUID, _GID, _EGID, _PLATFORM, _HWCAP, _CLKTCK, _SECURE, _RANDOM, _EXECFN = (
+    11,
+    12,
+    13,
+    14,
+    15,
+    16,
+    17,
+    23,
+    25,
+    31,
+)
 _PROGRAM_HEADER = 56
 
 
@@ -40,7 +51,7 @@ def load(
     texts = [_text(word) for word in (*words, str(elf.path), "x86_64")]
     if sum(len(text) + 8 for text in texts) > MOST_ARGUMENTS - PAGE:
         raise ConfigError(
-            f"arguments and environment: more than accepted, which is {MOST_ARGUMENTS - PAGE} bytes with pointers"
+            f"arguments and environment: more than accepted, which is {MOST_ARGUMENTS - PAGE} bytes"
         )
     for segment in elf.segments:
         process.mmap(segment.end - segment.first, at=segment.first, name=elf.path.name)
@@ -60,7 +71,7 @@ def _text(word: str) -> bytes:
 def _write_stack(
     process: Process, top: int, elf: Elf, arguments: int, texts: Sequence[bytes], random: bytes
 ) -> int:
-    """From the top down: texts, random bytes, then the auxiliary vector, environment, arguments and their number.
+    """From the top: texts, random bytes, the auxiliary vector, environment, arguments, their number.
 
     `texts` are the arguments, the environment, the file's name and the platform's. Returns the stack pointer.
     """

@@ -85,13 +85,15 @@ class MemoryCalls:
         return self._process.brk(end)
 
     def mremap(self, address: int, old: int, new: int, flags: int, *_: int) -> int:
-        """Shrinks in place; grows in place where there is room, else moves the bytes if the program lets it."""
+        """Shrinks in place; grows in place where there is room, else moves the bytes if it may."""
         if address % PAGE or flags & ~_MAY_MOVE:
             raise CallFailed(EINVAL)
         was, size = self._pages(old), self._pages(new)
         if size <= was:
             return address if size == was else address + self.munmap(address + size, was - size)
-        letters = next((area.prot for area in self._process.mappings() if area.start <= address < area.end), None)
+        letters = next(
+            (area.prot for area in self._process.mappings() if area.start <= address < area.end), None
+        )
         if letters is None:
             raise CallFailed(EINVAL)
         try:

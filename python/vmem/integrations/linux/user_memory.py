@@ -12,7 +12,7 @@ CHUNK = 1 << 20
 """Bytes that are copied at once, however many the program says."""
 
 
-class CallFailed(Exception):  # noqa: N818 - errno is what it says
+class CallFailed(Exception):
     """A system call answers with this errno."""
 
     def __init__(self, errno: int) -> None:
