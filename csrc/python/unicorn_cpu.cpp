@@ -101,6 +101,10 @@ auto UnicornCpu::guarded(Use&& use) -> decltype(use()) {
 UnicornCpu::UnicornCpu(PyMachine& machine, std::uint16_t vm, std::size_t vcpu, int process, Engine* engine,
                        const Functions& functions)
     : machine_(machine), vm_(vm), vcpu_(vcpu), process_(process), engine_(engine), functions_(functions) {
+  auto entered = machine.enter();
+  if (const int levels = entered->guest(vm).vm->config().cpu.guest_levels; levels != 4)
+    throw ConfigError("machine code in a guest whose page tables have " + std::to_string(levels) +
+                      " levels: accepted are 4, since its processes have addresses that Unicorn has not");
   attach();
 }
 

@@ -93,7 +93,7 @@ def test_refusals(compile_static: Compile, tmp_path: Path) -> None:
         (
             ("--elf", path, "eat", "--memory", "64MiB", "--mode", "native", "--host-memory", "32MiB"),
             1,
-            "memory",
+            "does not fit into the host's",
         ),
     ):
         done = CliRunner().invoke(main, ["run", *(str(argument) for argument in arguments)])

@@ -170,6 +170,22 @@ def test_code_that_keeps_changing_finds_room(bench: Bench) -> None:
     assert bench.cpu["rax"] == 17_000
 
 
+def test_an_instruction_in_two_pages_that_keeps_changing(bench: Bench) -> None:
+    """The second half alone is overwritten: inc dword [rip+1]; mov eax, 0; dec rcx; jnz to the first."""
+    code = bytes.fromhex("ff05 01000000 b8 00000000 48ffc9 75f0")
+    for offset in (7, 8, 9):
+        made = bench.run(code, at=CODE + 4096 - offset, rcx=50)
+        # A store whose four bytes lie in two pages is two, and so is the load before it.
+        parts = 1 + (offset > 7)
+        assert made == counts(201, 201 + 50, 50 * parts, 50 * parts)
+        assert bench.cpu["rax"] == 50
+
+
+def test_page_tables_of_five_levels_are_refused() -> None:
+    with pytest.raises(vmem.ConfigError, match="page tables have 5 levels: accepted are 4"):
+        Bench({"cpu": vmem.Cpu.preset("skylake-sp").replace(guest_levels=5)})
+
+
 def test_constants_are_those_of_the_package() -> None:
     for name, value in _core.UNICORN_ABI.items():
         home = unicorn.x86_const if name.startswith("UC_X86") else unicorn.unicorn_const
