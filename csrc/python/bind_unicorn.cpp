@@ -1,6 +1,7 @@
 // Unicorn's engines as CPUs. python/vmem/integrations/unicorn.py gives them a face.
 #include <pybind11/stl.h>
 
+#include <bit>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -22,7 +23,7 @@ void resolve(Function*& function, const Addresses& addresses, const char* name) 
   const auto at = addresses.find(name);
   if (at == addresses.end() || at->second == 0)
     throw ConfigError(std::string("functions of Unicorn: ") + name + " is missing");
-  function = reinterpret_cast<Function*>(at->second);
+  function = std::bit_cast<Function*>(at->second);
 }
 
 unicorn::Functions functions_at(const Addresses& addresses) {
@@ -45,17 +46,18 @@ void bind_unicorn(py::module_& m) {
   py::classh<UnicornCpu>(m, "UnicornCpu")
       .def(py::init([](PyMachine& machine, std::uint16_t vm, std::size_t vcpu, int process, std::uintptr_t engine,
                        const Addresses& functions) {
-             return std::make_unique<UnicornCpu>(machine, vm, vcpu, process, reinterpret_cast<abi::Engine*>(engine),
+             return std::make_unique<UnicornCpu>(machine, vm, vcpu, process, std::bit_cast<abi::Engine*>(engine),
                                                  functions_at(functions));
            }),
            py::keep_alive<1, 2>(), py::arg("machine"), py::arg("vm"), py::arg("vcpu"), py::arg("process"),
            py::arg("engine"), py::arg("functions"))
-      .def("run",
-           [](UnicornCpu& self, std::uint64_t instructions) {
-             const Slice slice = self.run(instructions);
-             return std::make_tuple(slice.reason, slice.value, slice.kind);
-           },
-           py::arg("instructions"), py::pos_only())
+      .def(
+          "run",
+          [](UnicornCpu& self, std::uint64_t instructions) {
+            const Slice slice = self.run(instructions);
+            return std::make_tuple(slice.reason, slice.value, slice.kind);
+          },
+          py::arg("instructions"), py::pos_only())
       .def_property_readonly("instructions", [](const UnicornCpu& self) { return self.port().instructions(); })
       .def_property_readonly("accesses", [](const UnicornCpu& self) {
         const sim::CpuPort::Accesses& made = self.port().accesses();

@@ -64,9 +64,9 @@ def test_unknown_calls_are_warnings(compile_static: Compile) -> None:
 def test_less_host_memory_than_it_needs(compile_static: Compile, tmp_path: Path) -> None:
     path, numbers = compile_static("sorter.c"), tmp_path / "numbers.json"
     done = vmem(
-        *("run", "--elf", path, "3000", "1", "--memory", "16MiB", "--host-memory", "2MiB", "--json", numbers)
+        *("run", "--elf", path, "1600", "1", "--memory", "16MiB", "--host-memory", "2MiB", "--json", numbers)
     )
-    alone = subprocess.run([path, "3000", "1"], capture_output=True, check=True)
+    alone = subprocess.run([path, "1600", "1"], capture_output=True, check=True)
     assert done.returncode == 0 and done.stdout.startswith(alone.stdout)
     assert json.loads(numbers.read_text())["host_stat"]["swapped_in"] > 0
 

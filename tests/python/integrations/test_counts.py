@@ -162,8 +162,9 @@ def test_code_that_the_kernel_replaces_between_slices(bench: Bench) -> None:
     assert bench.cpu["rax"] == 3
 
 
-def test_code_that_keeps_changing_finds_room(bench: Bench) -> None:
+def test_code_that_keeps_changing_finds_room() -> None:
     """There are 16,384 places for copies of code; each change takes another."""
+    bench = Bench(MODES["shadow"])
     # again: inc dword [rip+1]; mov eax, 0; dec rcx; jnz again
     made = bench.run(bytes.fromhex("ff05 01000000 b8 00000000 48ffc9 75f0"), rcx=17_000)
     assert made == counts(4 * 17_000 + 1, 4 * 17_000 + 1, 17_000, 17_000)
