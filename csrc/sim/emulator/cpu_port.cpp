@@ -26,7 +26,7 @@ const std::array<std::byte, kPageSize>& no_memory() {
 Gva next_page(Gva at) { return {align_down(at.value, kPageSize) + kPageSize}; }
 Hpa page_of(Hpa at) { return at == hw::kNoMemory ? at : Hpa{align_down(at.value, kPageSize)}; }
 CodeCopies::Bytes page_bytes_at(const memory::PhysicalMemory& memory, Hpa at) {
-  if (at == hw::kNoMemory) return CodeCopies::Bytes(no_memory());
+  if (at == hw::kNoMemory) return no_memory();
   return std::span<const std::byte>(memory.data(), memory.size()).subspan(page_of(at).value).first<kPageSize>();
 }
 
