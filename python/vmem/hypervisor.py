@@ -33,6 +33,8 @@ MmuMode = Literal["native", "nested", "shadow", "software-tlb"]
 ShadowSync = Literal["trace", "unsync", "vtlb"]
 Backing = Literal["4KiB", "2MiB", "1GiB", "auto"]
 OnFree = Literal["keep", "zero", "poison"]
+Admission = Literal["none", "esx"]
+_ADMISSIONS = ("none", "esx")
 
 
 class Vcpu:
@@ -180,7 +182,7 @@ class Hypervisor:
         swap_dir: str | os.PathLike[str] | None = None,
         swap_read_time: Duration = "100us",
         reclaim: HostReclaim = _RECLAIM,
-        admission: Literal["none", "esx"] = "none",
+        admission: Admission = "none",
         vm_overhead: Size = "32MiB",
         cpu: Cpu | str = "skylake-sp",
         ghz: float = 3.0,
@@ -200,7 +202,7 @@ class Hypervisor:
             victims=reclaim.accepted_victims(),
             period=reclaim.accepted_period(),
             seed=self.seed,
-            admission=checks.one_of(admission, "admission", ("none", "esx")),
+            admission=checks.one_of(admission, "admission", _ADMISSIONS),
             overhead=parse_size(vm_overhead, "vm_overhead"),
             asks_balloons=checks.flag(reclaim.balloons, "balloons of host reclaim"),
         )
@@ -254,6 +256,15 @@ class Hypervisor:
     def events(self) -> list[Event]:
         """What happened on this host and in its guests' kernels, in the order of its time."""
         return [Event(*event) for event in self._core.events()]
+
+    def log(self, kind: str, subject: str, **numbers: int) -> None:
+        """Adds an event of your own to `events()`, at this time.
+
+        `subject` is the name of the VM that it is about, or "host". ConfigError for a number that is no whole
+        one from 0 to 2**64 - 1.
+        """
+        checked = [(name, checks.integer(value, name, 0, checks.WORD - 1)) for name, value in numbers.items()]
+        self._core.add_event(checks.text(kind, "kind of event"), checks.text(subject, "subject"), checked)
 
     @property
     def vms(self) -> MappingProxyType[str, Vm]:

@@ -47,7 +47,7 @@ _TIME: dict[str, Cell] = {
 
 
 def _of_time(vm: Shown, part: int) -> str:
-    return f"{part / max(1, vm.vcpus * vm.rows[-1].time_ns):.1%}"
+    return f"{part / max(1, vm.passed):.1%}"
 
 
 def print_run(shown: Sequence[Shown], console: Console) -> None:

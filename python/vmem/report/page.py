@@ -105,8 +105,7 @@ def findings(shown: list[Shown]) -> list[str]:
 
 def _time_found(vm: Shown) -> str:
     """How a VM fared in a run over time."""
-    passed = vm.vcpus * vm.rows[-1].time_ns
-    waiting, queued = vm.waiting / max(1, passed), vm.runnable / max(1, passed)
+    waiting, queued = vm.waiting / max(1, vm.passed), vm.runnable / max(1, vm.passed)
     return (
         f"{vm.label}: slowdown {vm.slowdown:.2f}; its vCPUs waited for disk or swap {waiting:.1%} of the "
         f"time, and had no physical CPU {queued:.1%}."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -44,13 +45,14 @@ def answers(result: Result) -> Answers:
     """The numbers of one run. Shares are from 0 to 1."""
     vms, host, rows = result.summary["vms"], result.summary["host"], result.timeline
     elapsed = max(1, result.summary["elapsed_ns"])
-    waits = [vm["waiting_ns"] / (vm["vcpus"] * elapsed) for vm in vms]
+    there = [vm["vcpus"] * max(1, vm.get("stayed_ns", elapsed)) for vm in vms]
+    waits = [vm["waiting_ns"] / time for vm, time in zip(vms, there, strict=True)]
     policy = result.summary.get("policy") or {}
     slow = [vm["slowdown"] for vm in vms if vm.get("slowdown") is not None]
     memory = {vm["name"]: vm["memory_bytes"] for vm in vms}
     vcpus = {vm["name"]: vm["vcpus"] for vm in vms}
     p50, p95, p99 = _percentiles(rows, host["ghz"])
-    promised = host["committed_bytes"]
+    promised = _promised(vms)
     held = [row for row in rows if row.step]
     return {
         "vms": len(vms),
@@ -60,7 +62,7 @@ def answers(result: Result) -> Answers:
         "stopped": sum(
             process["ended"] not in ("finished", "running") for vm in vms for process in vm["processes"]
         ),
-        "stall": sum(vm["waiting_ns"] for vm in vms) / (sum(vcpus.values()) * elapsed),
+        "stall": sum(vm["waiting_ns"] for vm in vms) / sum(there),
         "stall_worst": max(waits),
         "stall_peak": _worst_step(rows, vcpus),
         "pressure_worst": _worst_pressure(rows, elapsed),
@@ -80,6 +82,17 @@ def answers(result: Result) -> Answers:
         "target_changes": policy.get("changes", 0),
         "incidents": policy.get("incidents", 0),
     }
+
+
+def _promised(vms: Sequence[dict[str, Any]]) -> int:
+    """Bytes of memory: the most that were promised at one time, to VMs that came and had not left."""
+    changes = [(vm.get("arrived_ns") or 0, vm["memory_bytes"]) for vm in vms]
+    changes += [(vm["departed_ns"], -vm["memory_bytes"]) for vm in vms if vm.get("departed_ns") is not None]
+    most = promised = 0
+    for _, change in sorted(changes):
+        promised += change
+        most = max(most, promised)
+    return most
 
 
 def _percentiles(rows: Sequence[Row], ghz: float) -> tuple[float, ...]:
