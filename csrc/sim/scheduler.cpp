@@ -151,6 +151,7 @@ bool Scheduler::run_slice(Entity& entity, Nanoseconds limit, Run& run) {
     const Nanoseconds computed = task.go_on(1 + (limit - before) / (2 * per_reference));
     time_.settle(clock, before, computed);
     run.references += task.references() - made;
+    task.note_cost(task.references() - made, clock.left_at - before - computed, clock.ready_at - clock.left_at);
     if (task.references() > made) {
       per_reference = 1 + (clock.left_at - before) / (task.references() - made);
       task.progress_at(clock.left_at);

@@ -53,6 +53,10 @@ class TimedMachine(Machine):
         self._jobs = jobs
 
     @property
+    def programs(self) -> list[Program]:
+        return [job.program for job in self._jobs]
+
+    @property
     def progressed_at(self) -> int:
         """When its programs had made their last reference: nanoseconds of the host's clock, 0 if none."""
         return max(job.progressed_at for job in self._jobs)

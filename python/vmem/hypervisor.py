@@ -82,6 +82,10 @@ class Vm(BackedVm):
         """Every counter, summed over the vCPUs."""
         return self._core.counters(self._id)
 
+    def stat(self) -> dict[str, int]:
+        """Since its creation: pages that the host `swapped_out` and `swapped_in`, large pages it `split`."""
+        return self._core.vm_stat(self._id)
+
     def free_hints(self) -> dict[str, int]:
         """Of a guest that names what it frees (`reclaim="hypercall"`), since it was created.
 
@@ -399,6 +403,11 @@ class Hypervisor:
     def stat(self) -> dict[str, int]:
         """Pages since the host was switched on: swapped, merged, copied, cut (reference/host-memory.md)."""
         return self._core.host_stat()
+
+    @property
+    def ghz(self) -> float:
+        """The frequency by which cycles become time."""
+        return self._core.frequency() / 1e6
 
     @property
     def costs(self) -> dict[str, int]:

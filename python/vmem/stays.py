@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 from vmem.booting import TimedMachine
 from vmem.errors import OutOfMemory
 from vmem.hypervisor import Hypervisor
+from vmem.outcome import outcome
 from vmem.rows import Row, absent
 from vmem.scenario import Vm as VmSpec
 
@@ -63,7 +65,7 @@ class Stay:
     def _depart(self, machine: TimedMachine) -> None:
         vm = machine.vm
         self._host.log("vm_departed", self.name, resident=vm.resident, swapped=vm.swapped)
-        self._left = _Left(machine, self._host)
+        self._left = _Left(machine, self.stayed, self._host)
         self._host.destroy_vm(vm)
         self._machine = None
         self.departed = self._host.now
@@ -78,6 +80,12 @@ class Stay:
     @property
     def references(self) -> int:
         return self._now().references
+
+    @property
+    def costs(self) -> dict[int, int]:
+        """Picoseconds → references that cost so much."""
+        now = self._now()
+        return _costs(now) if isinstance(now, TimedMachine) else now.costs
 
     @property
     def took(self) -> int:
@@ -98,8 +106,7 @@ class Stay:
 
     def summary(self) -> dict[str, Any]:
         """Its part of summary.json."""
-        now = self._now()
-        found = now.summary(self._host.costs) if isinstance(now, TimedMachine) else now.summary
+        found = _summary(self._machine, self.stayed, self._host) if self._left is None else self._left.summary
         times = {"arrived_ns": self.arrived, "departed_ns": self.departed, "stayed_ns": self.stayed}
         return {**found, **times}
 
@@ -114,13 +121,28 @@ class Stay:
         return found
 
 
+def _summary(machine: TimedMachine | None, stayed: int, host: Hypervisor) -> dict[str, Any]:
+    assert machine is not None
+    found = outcome(machine.vm, machine.programs, stayed, host)
+    return {**machine.summary(host.costs), "outcome": found}
+
+
+def _costs(machine: TimedMachine) -> dict[int, int]:
+    """References of all its programs, by what they cost."""
+    merged: Counter[int] = Counter()
+    for program in machine.programs:
+        merged.update(program.costs)
+    return merged
+
+
 class _Left:
     """What a VM was when it left."""
 
-    def __init__(self, machine: TimedMachine, host: Hypervisor) -> None:
+    def __init__(self, machine: TimedMachine, stayed: int, host: Hypervisor) -> None:
         self.references = machine.references
         self.progressed_at = machine.progressed_at
-        self.summary = machine.summary(host.costs)
+        self.costs = _costs(machine)
+        self.summary = _summary(machine, stayed, host)
         self._warnings = machine.warnings()
         self._row: Row | None = machine.meter.row(0, host.now)
 

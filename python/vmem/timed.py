@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from vmem import __version__
@@ -11,12 +12,25 @@ from vmem.durations import format_duration
 from vmem.errors import OutOfMemory
 from vmem.host_programs import HostPrograms
 from vmem.machines import create_host, host_summary
+from vmem.outcome import balloon_error, density, percentiles, together
 from vmem.policy_run import PolicyRun
-from vmem.rows import host_row
+from vmem.rows import HostRow, Row, host_row
 from vmem.runner import SCHEMA, Progress, Result
 from vmem.scenario import Scenario
 from vmem.slowdown import Twin
-from vmem.stays import Stays
+from vmem.stays import Stay, Stays
+
+
+@dataclass
+class Course:
+    """What was noted in each step."""
+
+    vms: list[Row]
+    host: list[HostRow]
+
+    def rows_of(self, vm: str) -> list[Row]:
+        """After the beginning."""
+        return [row for row in self.vms if row.vm == vm and row.step]
 
 
 class TimedRunner:
@@ -52,19 +66,19 @@ class TimedRunner:
         host, steps = self.hypervisor, self.scenario.run.steps
         began, step = host.now, 0
         self._stays.begin()
-        timeline, host_rows = self._stays.rows(0), [host_row(host, 0)]
+        course = Course(self._stays.rows(0), [host_row(host, 0)])
         while step < steps and not self._stays.are_over:
             step += 1
             until = began + self.duration * step // steps
             self._run_until(until, began, progress, total)
-            timeline += self._stays.rows(step)
-            host_rows.append(host_row(host, step))
+            course.vms += self._stays.rows(step)
+            course.host.append(host_row(host, step))
         came = self._came()
         slowdowns = self._slowdowns(_report(progress, self.duration, total))
         warnings = self._stays.warnings() + self._host_programs.warnings() + self._policy.warnings()
-        summary = self._summary(step, host.now - began, slowdowns)
-        rows = [row for row in timeline if row.vm in came]
-        return Result(self.scenario, summary, rows, warnings, host_rows, self._policy.rows)
+        summary = self._summary(host.now - began, slowdowns, course)
+        rows = [row for row in course.vms if row.vm in came]
+        return Result(self.scenario, summary, rows, warnings, course.host, self._policy.rows)
 
     def _came(self) -> set[str]:
         """The names of VMs that there is something to tell of. OutOfMemory if there is none."""
@@ -114,22 +128,37 @@ class TimedRunner:
                 found[stay.name] = twin.slowdown(stay.took, stay.references)
         return found
 
-    def _summary(self, steps: int, elapsed: int, slowdowns: dict[str, float | None]) -> dict[str, Any]:
-        costs = self.hypervisor.costs
+    def _summary(self, elapsed: int, slowdowns: dict[str, float | None], course: Course) -> dict[str, Any]:
+        vms = [
+            self._vm_summary(stay, slowdowns[stay.name], course.rows_of(stay.name))
+            for stay in self._stays.present
+        ]
+        host = host_summary(self.scenario, self.hypervisor)
+        whole = {
+            **together([vm["outcome"] for vm in vms]),
+            **percentiles(stay.costs for stay in self._stays.present),
+            **density(vms, host["memory_bytes"], course.host),
+        }
         return {
             "schema": SCHEMA,
             "vmem": __version__,
             "scenario": self.scenario.name,
-            "steps": steps,
+            "steps": len(course.host) - 1,
             "references_per_step": None,
             "elapsed_ns": elapsed,
-            "host": host_summary(self.scenario, self.hypervisor),
-            "costs": costs,
+            "host": {**host, "outcome": whole},
+            "costs": self.hypervisor.costs,
             "host_processes": self._host_programs.summary(),
             "policy": self._policy.summary(),
-            "vms": [{**stay.summary(), "slowdown": slowdowns[stay.name]} for stay in self._stays.present],
+            "vms": vms,
             "refused": self._stays.refused(),
         }
+
+    def _vm_summary(self, stay: Stay, slowdown: float | None, rows: Sequence[Row]) -> dict[str, Any]:
+        found = stay.summary()
+        targets = ((row.balloon_target_bytes, row.balloon_bytes) for row in rows if row.balloon_target_bytes)
+        found["outcome"]["balloon_error_bytes"] = balloon_error(stay.spec.memory, targets)
+        return {**found, "slowdown": slowdown}
 
 
 def _report(progress: Progress | None, base: int, total: int) -> Callable[[int], None]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vmem import measures
+from vmem.outcome import together
 from vmem.rows import Row
 from vmem.runner import Result
 
@@ -37,6 +38,8 @@ class Shown:
     runnable: int
     passed: int
     """Nanoseconds, summed over the vCPUs: of `passed` time, while it was there."""
+    outcome: Mapping[str, Any] | None
+    """What memory cost it, in a run over time; of several VMs, sums and the worst."""
     slowdown: float | None
     """Of several VMs, the largest."""
     rows: tuple[Row, ...]
@@ -94,6 +97,7 @@ def _sum(name: str, vms: list[dict[str, Any]], rows: Sequence[list[Row]], costs:
         waiting=sum(vm["waiting_ns"] for vm in vms),
         runnable=sum(vm["runnable_ns"] for vm in vms),
         passed=sum(vm["vcpus"] * vm.get("stayed_ns", rows[0][-1].time_ns) for vm in vms),
+        outcome=together([vm["outcome"] for vm in vms]) if "outcome" in first else None,
         slowdown=max((vm["slowdown"] for vm in vms if vm.get("slowdown") is not None), default=None),
         rows=tuple(_sum_rows(name, step) for step in zip(*rows, strict=True)),
     )
