@@ -203,7 +203,7 @@ const char* run(PyMachine& self, Nanoseconds duration, std::uint64_t references,
   return "interrupted";
 }
 
-const sim::Task& task_of(Machine& machine, std::uint64_t number) {
+const sim::Task& task_of(sim::Machine& machine, std::uint64_t number) {
   const auto& tasks = machine.scheduler().tasks();
   const auto found = tasks.find(number);
   if (found == tasks.end()) throw ConfigError("the VM of this program has been destroyed");

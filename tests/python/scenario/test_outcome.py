@@ -28,8 +28,10 @@ def run(text: str, duration: str = "10s", steps: int = 20) -> tuple[Result, vmem
 
 def vm(name: str, workload: str, **keys: object) -> str:
     lines = [f"{key} = {value!r}" for key, value in {"name": name, "memory": "64MiB", **keys}.items()]
-    return "\n".join(["[[vm]]", *lines, "[[vm.process]]", f"workload = {{ {workload} }}", ""]).replace(
-        "True", "true"
+    return (
+        "\n".join(["[[vm]]", *lines, "[[vm.process]]", f"workload = {{ {workload} }}", ""])
+        .replace("True", "true")
+        .replace("False", "false")
     )
 
 
@@ -77,9 +79,10 @@ def test_every_wait_for_swap_is_one_reference() -> None:
         times for cost, times in before.items() if cost >= 3 * 10**9
     )
     assert guest.stat()["swapped_out"] == out
-    assert waited == guest.counters()["faults.host_swap_in"] == 2048
-    slow = [cost for cost in program.costs if cost >= 3 * 10**9]
-    assert max(slow) <= 1.1 * 3 * 10**9
+    assert waited == 2048 <= guest.counters()["faults.host_swap_in"]  # page tables were swapped, too
+    # All waits are in the distribution, whole.
+    slow = sum(cost * times for cost, times in program.costs.items() if cost >= 3 * 10**9)
+    assert slow / 1000 == pytest.approx(guest.time().waiting, rel=1 / 64)
     assert guest.stat()["swapped_in"] >= 2048
 
 
@@ -114,10 +117,11 @@ def test_a_burst_waits_for_the_swap_that_makes_room() -> None:
     grows = vm("grows", f'kind = "demand", curve = {curve}')
     other = vm("other", 'kind = "demand", curve = [["0s", "40MiB", "0"]]')
     alone, _ = run(f'[host]\nmemory = "256MiB"\nswap = "128MiB"\n{grows}{other}')
-    tight, host = run(f'[host]\nmemory = "80MiB"\nswap = "128MiB"\n{grows}{other}')
+    tight, _ = run(f'[host]\nmemory = "80MiB"\nswap = "128MiB"\n{grows}{other}')
     assert outcomes(alone)["other"]["host_swapped_out"] == 0
     sums = {way: sum(of[f"host_swapped_{way}"] for of in outcomes(tight).values()) for way in ("in", "out")}
-    assert sums == {way: host.stat()[f"swapped_{way}"] for way in ("in", "out")} and sums["out"] > 2000
+    stat = tight.summary["host"]["stat"]
+    assert sums == {way: stat[f"swapped_{way}"] for way in ("in", "out")} and sums["out"] > 2000
     assert tight.summary["host"]["outcome"]["host_swapped_out"] == sums["out"]
     assert outcomes(tight)["grows"]["burst_bytes"] == outcomes(alone)["grows"]["burst_bytes"]
 
@@ -163,7 +167,7 @@ def test_a_target_that_cannot_be_reached_is_given_up_with_the_next() -> None:
 def test_policy_and_balloon_in_a_scenario() -> None:
     quiet = 'kind = "demand", curve = [["0s", "4MiB", "0"]]'
     text = '[host]\nmemory = "256MiB"\n[policy]\nname = "static"\nshare = 0.5\ninterval = "2s"\n'
-    result, host = run(text + vm("a", quiet, count=2) + vm("b", quiet, balloon=False))
+    result, _ = run(text + vm("a", quiet, count=2) + vm("b", quiet, balloon=False))
     found = outcomes(result)
     for name in ("a-1", "a-2"):
         assert (found[name]["shrinks"], found[name]["freed_bytes"]) == (1, 32 * MIB)
@@ -183,7 +187,7 @@ def test_policy_and_balloon_in_a_scenario() -> None:
 def test_large_pages_that_were_cut_and_who_was_killed() -> None:
     hungry = 'kind = "uniform", size = "60MiB", references = 1_000_000_000, compute = "10us"'
     text = f'[host]\nmemory = "48MiB"\nswap = "128MiB"\n{vm("a", hungry, backing="2MiB")}'
-    result, host = run(text + vm("b", hungry, memory="48MiB", swap="4MiB").replace("60MiB", "50MiB"), "2s")
+    result, host = run(text + vm("b", hungry, memory="16MiB", swap="1MiB").replace("60MiB", "17MiB"), "2s")
     a, b = outcomes(result)["a"], outcomes(result)["b"]
     assert a["host_huge_pages_lost"] == host.stat()["split"] > 0 == b["host_huge_pages_lost"]
     assert (a["oom_kills"], b["oom_kills"]) == (0, 1)
