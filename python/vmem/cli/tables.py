@@ -112,7 +112,7 @@ def print_run(shown: Sequence[Shown], console: Console) -> None:
     if any(vm.outcome and (vm.outcome["shrinks"] or vm.outcome["bursts"]) for vm in shown):
         console.print(_table(shown, _of_outcome(_RESIZES)))
         console.print(
-            "Free: by the balloon, since its target fell. Back: since a program's demand grew.\n", style="dim"
+            "Free: by the balloon, since its target fell. Back: since the demand grew.\n", style="dim"
         )
 
 
