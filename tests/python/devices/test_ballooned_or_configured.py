@@ -107,4 +107,4 @@ def test_while_it_works_as_much_is_free_as_its_watermarks_say() -> None:
     for memory in (LARGE, SIZES[0]):
         zones = boot(memory, SIZES[0])[1].guest.zoneinfo().values()
         low, high = (sum(zone[mark] for zone in zones) * PAGE for mark in ("low", "high"))
-        assert low * 0.95 <= throughput(memory, SIZES[0]).free <= high * 1.05
+        assert low * 0.9 <= throughput(memory, SIZES[0]).free <= high * 1.1
