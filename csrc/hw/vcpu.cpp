@@ -132,18 +132,20 @@ BatchResult Vcpu::access_run(Gva gva, AccessKind kind, std::uint64_t loads, std:
   return result;
 }
 
-void Vcpu::deliver_interrupts() {
-  while (const auto vector = interrupts_.take(now())) {
-    hypervisor_->on_interrupt(*this);
-    if (kernel_ != nullptr) kernel_->on_interrupt(*this, *vector);
-  }
+bool Vcpu::deliver_interrupt() {
+  const auto vector = interrupts_.take(now());
+  if (!vector) return false;
+  hypervisor_->on_interrupt(*this);
+  if (kernel_ != nullptr) kernel_->on_interrupt(*this, *vector);
+  return true;
 }
 
 bool Vcpu::halt() {
   const Nanoseconds next = interrupts_.next();
   if (next == Interrupts::kNever) return false;
   if (next > now()) wait(next - now());
-  deliver_interrupts();
+  while (deliver_interrupt()) {
+  }
   return true;
 }
 

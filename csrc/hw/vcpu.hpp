@@ -149,8 +149,8 @@ class Vcpu {
   /// A batch of accesses ends after one that waited.
   void yield_on_wait(bool yields) { yields_on_wait_ = yields; }
   Interrupts& interrupts() { return interrupts_; }
-  /// Delivers every interrupt that is due.
-  void deliver_interrupts();
+  /// Delivers the first interrupt that is due; false: none is. Its handler's time has not passed when it returns.
+  bool deliver_interrupt();
 
   // --- hypervisor: what it does to the silicon it runs the vCPU on ---
 

@@ -166,6 +166,16 @@ py::dict scan_stat(PyMachine& self, std::uint16_t vm) {
   return dict;
 }
 
+/// (reached, given up, pages, nanoseconds, the longest's) of shrinking, and of growing.
+py::tuple resizes(PyMachine& self, std::uint16_t vm) {
+  const auto tuple = [](const vmm::balloon::Resizes& of) {
+    return py::make_tuple(of.reached, of.given_up, of.pages, of.time, of.longest);
+  };
+  auto entered = self.look();
+  const vmm::balloon::ResizeMeter& meter = device_of(*entered, vm).resizes();
+  return py::make_tuple(tuple(meter.shrinking()), tuple(meter.growing()));
+}
+
 }  // namespace
 
 void bind_balloon(py::classh<PyMachine>& machine) {
@@ -202,6 +212,7 @@ void bind_balloon(py::classh<PyMachine>& machine) {
              driver_of(*entered, vm).kick(entered->guest(vm).vm->vcpu(0), queue);
            })
       .def("balloon_counters", &counters)
+      .def("balloon_resizes", &resizes)
       .def("balloon_violations", &violations)
       .def("unload_balloon_driver",
            [](PyMachine& self, std::uint16_t vm) {

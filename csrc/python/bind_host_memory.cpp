@@ -44,6 +44,16 @@ std::vector<std::tuple<std::uint64_t, std::uint64_t, std::uint64_t, bool>> secon
   return pages;
 }
 
+py::dict vm_stat(PyMachine& self, std::uint16_t vm) {
+  auto entered = self.look();
+  const vmm::VmStat& stat = entered->guest(vm).vm->stat();
+  py::dict dict;
+  dict["swapped_out"] = stat.swapped_out;
+  dict["swapped_in"] = stat.swapped_in;
+  dict["split"] = stat.split;
+  return dict;
+}
+
 py::dict host_stat(PyMachine& self) {
   auto entered = self.look();
   const vmm::Host& host = entered->hypervisor().host();
@@ -82,6 +92,7 @@ void bind_host_memory(py::classh<PyMachine>& machine) {
              return sim::Machine::process(entered->guest(vm), process).table.root().value;
            })
       .def("host_stat", &host_stat)
+      .def("vm_stat", &vm_stat)
       .def("host_state",
            [](PyMachine& self) { return std::string(vmm::name_of(self.look()->hypervisor().reclaim().state())); })
       .def("sample_activity",

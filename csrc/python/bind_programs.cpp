@@ -203,12 +203,33 @@ const char* run(PyMachine& self, Nanoseconds duration, std::uint64_t references,
   return "interrupted";
 }
 
-py::tuple task_state(PyMachine& self, std::uint64_t number) {
-  auto entered = self.look();
-  const auto& tasks = entered->scheduler().tasks();
+const sim::Task& task_of(sim::Machine& machine, std::uint64_t number) {
+  const auto& tasks = machine.scheduler().tasks();
   const auto found = tasks.find(number);
   if (found == tasks.end()) throw ConfigError("the VM of this program has been destroyed");
-  const sim::Task& task = *found->second;
+  return *found->second;
+}
+
+/// (highest picoseconds, references) by bucket.
+py::list task_costs(PyMachine& self, std::uint64_t number) {
+  auto entered = self.look();
+  py::list list;
+  task_of(*entered, number).costs().for_each([&](std::uint64_t highest, std::uint64_t references) {
+    list.append(py::make_tuple(highest, references));
+  });
+  return list;
+}
+
+/// (bursts, their bytes, nanoseconds, the longest's, cut short).
+py::tuple task_bursts(PyMachine& self, std::uint64_t number) {
+  auto entered = self.look();
+  const sim::Bursts bursts = task_of(*entered, number).bursts();
+  return py::make_tuple(bursts.count, bursts.bytes, bursts.time, bursts.longest, bursts.cut_short);
+}
+
+py::tuple task_state(PyMachine& self, std::uint64_t number) {
+  auto entered = self.look();
+  const sim::Task& task = task_of(*entered, number);
   return py::make_tuple(task.references(), task.segfaults(), task.first_segfault().value, task.runs(), task.ended(),
                         task.stopped(), task.progressed_at());
 }
@@ -246,6 +267,8 @@ void bind_programs(py::module_& m, py::classh<PyMachine>& machine) {
            py::arg("compute"), py::arg("page"))
       .def("run", &run, py::arg("nanoseconds"), py::arg("references"), py::arg("progress") = py::none())
       .def("task_state", &task_state)
+      .def("task_costs", &task_costs)
+      .def("task_bursts", &task_bursts)
       .def("vm_progress", &vm_progress)
       .def("set_cpus", [](PyMachine& self, std::size_t cpus) { self.enter()->scheduler().set_cpus(cpus); })
       .def("set_quantum", [](PyMachine& self, Nanoseconds quantum) { self.enter()->scheduler().set_quantum(quantum); });

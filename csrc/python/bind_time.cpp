@@ -28,7 +28,8 @@ void advance(PyMachine& self, Nanoseconds duration, const Progress& progress) {
   entered->time().advance_to(now + duration, make_poll(progress));
 }
 
-/// (at, kind, subject, numbers) by time; of equal times the host's first, then the guests' in the order of the VMs.
+/// (at, kind, subject, numbers) by time; of equal times the host's first, then those of guests that are gone, then the
+/// others' in the order of the VMs.
 py::list events(PyMachine& self) {
   auto entered = self.look();
   std::vector<const Event*> found;
@@ -36,6 +37,7 @@ py::list events(PyMachine& self) {
     for (const Event& event : events) found.push_back(&event);
   };
   collect(entered->hypervisor().host().events.events());
+  collect(entered->past_events().kept());
   for (const auto& [id, guest] : entered->guests()) collect(guest.kernel->events().kept());
   std::stable_sort(found.begin(), found.end(), [](const Event* a, const Event* b) { return a->at < b->at; });
   py::list list;
@@ -53,6 +55,11 @@ void bind_time(py::classh<PyMachine>& machine) {
   machine.def("now", [](PyMachine& self) { return self.look()->time().now(); })
       .def("advance", &advance, py::arg("nanoseconds"), py::arg("progress") = py::none())
       .def("events", &events)
+      .def("add_event",
+           [](PyMachine& self, const std::string& kind, const std::string& subject,
+              const std::vector<std::pair<std::string, std::uint64_t>>& numbers) {
+             self.enter()->hypervisor().host().events.add(kind, subject, numbers);
+           })
       .def("set_paused",
            [](PyMachine& self, std::uint16_t vm, bool paused) {
              auto entered = self.enter();

@@ -83,6 +83,7 @@ std::uint16_t Machine::create_vm(const vmm::VmConfig& config, const guest::BootP
 void Machine::destroy_vm(std::uint16_t id) {
   const Guest& victim = guest(id);
   vmm::Vm& vm = *victim.vm;
+  for (const Event& event : victim.kernel->events().kept()) past_events_.add(event);
   scheduler_.remove(vm);
   time_.remove(vm);
   guests_.erase(id);

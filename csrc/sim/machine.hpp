@@ -7,6 +7,7 @@
 #include <memory>
 #include <span>
 
+#include "core/event_log.hpp"
 #include "sim/cost_model.hpp"
 #include "sim/guest.hpp"
 #include "sim/scheduler.hpp"
@@ -46,6 +47,8 @@ class Machine {
 
   /// Guests by VM id.
   const std::map<std::uint16_t, Guest>& guests() const { return guests_; }
+  /// Of the kernels of VMs that have been destroyed.
+  const Events& past_events() const { return past_events_; }
 
   /// Time passes as these calls proceed. All kinds must be valid; the poll is asked between blocks of references.
   ReplayResult access(Guest& guest, hw::Vcpu& vcpu, guest::Process& process, std::span<const std::uint64_t> addresses,
@@ -66,6 +69,7 @@ class Machine {
   Timekeeper time_;
   Scheduler scheduler_;
   std::map<std::uint16_t, Guest> guests_;
+  Events past_events_;
 };
 
 }  // namespace vmem::sim

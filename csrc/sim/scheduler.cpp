@@ -132,6 +132,16 @@ Scheduler::End Scheduler::run_until(Nanoseconds time, std::uint64_t references, 
   return End::tasks;
 }
 
+/// Delivers what is due to a vCPU whose slice began at `start`, one after the other, each when the one before is over.
+void Scheduler::take_interrupts(VcpuClock& clock, Nanoseconds start, Nanoseconds limit) {
+  hw::Vcpu& vcpu = *clock.vcpu;
+  while (clock.ready_at == clock.left_at && clock.left_at < limit && vcpu.interrupts().next() <= clock.left_at) {
+    vcpu.set_lead(clock.left_at - start);
+    vcpu.deliver_interrupt();
+    time_.settle(clock, clock.left_at, 0);
+  }
+}
+
 /// Runs the vCPU from now to `limit`, or less. False if the poll said no.
 bool Scheduler::run_slice(Entity& entity, Nanoseconds limit, Run& run) {
   VcpuClock& clock = *entity.clock;
@@ -140,8 +150,8 @@ bool Scheduler::run_slice(Entity& entity, Nanoseconds limit, Run& run) {
   const Nanoseconds start = time_.now();
   Nanoseconds per_reference = 1;  // of the last stretch
   bool goes_on = true;
-  vcpu.deliver_interrupts();
   time_.settle(clock, start, 0);
+  take_interrupts(clock, start, limit);
   while (goes_on && clock.ready_at == clock.left_at && clock.left_at < limit && entity.choose(clock.left_at)) {
     Task& task = *entity.tasks.front();
     const Nanoseconds before = clock.left_at;
@@ -151,6 +161,7 @@ bool Scheduler::run_slice(Entity& entity, Nanoseconds limit, Run& run) {
     const Nanoseconds computed = task.go_on(1 + (limit - before) / (2 * per_reference));
     time_.settle(clock, before, computed);
     run.references += task.references() - made;
+    task.note_cost(task.references() - made, clock.left_at - before - computed, clock.ready_at - clock.left_at);
     if (task.references() > made) {
       per_reference = 1 + (clock.left_at - before) / (task.references() - made);
       task.progress_at(clock.left_at);
@@ -159,11 +170,7 @@ bool Scheduler::run_slice(Entity& entity, Nanoseconds limit, Run& run) {
       --run.left;
       entity.tasks.erase(entity.tasks.begin());
     }
-    if (vcpu.interrupts().next() <= clock.left_at) {
-      vcpu.set_lead(clock.left_at - start);
-      vcpu.deliver_interrupts();
-      time_.settle(clock, clock.left_at, 0);
-    }
+    take_interrupts(clock, start, limit);
     goes_on = run.poll(before - run.began);
     if (run.references >= run.goal) break;
   }

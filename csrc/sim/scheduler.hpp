@@ -47,6 +47,7 @@ class Scheduler {
   struct Run;
 
   std::vector<Entity> entities();
+  void take_interrupts(VcpuClock& clock, Nanoseconds start, Nanoseconds limit);
   bool run_slice(Entity& entity, Nanoseconds limit, Run& run);
 
   vmm::Hypervisor& hypervisor_;

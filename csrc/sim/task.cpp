@@ -109,10 +109,29 @@ void Task::take_turn(hw::Vcpu& vcpu) {
   }
 }
 
+void Task::note_cost(std::uint64_t references, Nanoseconds ran, Nanoseconds waited) {
+  constexpr std::uint64_t kPicoseconds = 1000;  // in a nanosecond
+  if (references == 0) return;
+  const std::uint64_t each = ran * kPicoseconds / references;
+  costs_.add(each, references - (waited != 0 ? 1 : 0));
+  if (waited != 0) costs_.add(each + waited * kPicoseconds, 1);
+}
+
+Bursts Task::bursts() const {
+  Bursts all = past_bursts_;
+  if (program_ != nullptr) all += program_->bursts();
+  return all;
+}
+
+void Task::drop_program() {
+  past_bursts_ = bursts();
+  program_.reset();
+}
+
 /// The program is over: its process exits, and the next run begins.
 void Task::finish(hw::Vcpu& vcpu) {
   turn_ = {};
-  program_.reset();
+  drop_program();
   if (guest::Process* const process = find(main_)) guest_->kernel->exit(vcpu, *process);
   if (runs_left_ == 0) {
     ended_ = true;
@@ -124,7 +143,7 @@ void Task::finish(hw::Vcpu& vcpu) {
 void Task::stop(std::string why) {
   stopped_ = std::move(why);
   ended_ = true;
-  program_.reset();
+  drop_program();
   turn_ = {};
 }
 

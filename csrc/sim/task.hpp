@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "core/histogram.hpp"
 #include "sim/guest.hpp"
 #include "sim/programs/program.hpp"
 
@@ -32,6 +33,12 @@ class Task {
   /// When its last reference had been made, as the scheduler has told.
   Nanoseconds progressed_at() const { return progressed_at_; }
   void progress_at(Nanoseconds time) { progressed_at_ = time; }
+  /// What references cost, in picoseconds: see note_cost.
+  const Histogram& costs() const { return costs_; }
+  /// So many references in a row took `ran` on a CPU, besides what the program computes, and the last one then waited.
+  void note_cost(std::uint64_t references, Nanoseconds ran, Nanoseconds waited);
+  /// Of all of its runs.
+  Bursts bursts() const;
 
   /// Goes on with at most `most` references, on its vCPU and with its process switched to; fewer at the end of a turn,
   /// when it waits, or when it falls asleep or ends. Returns the time that the program itself computed.
@@ -41,6 +48,7 @@ class Task {
   void take_turn(hw::Vcpu& vcpu);
   void run_stretch(hw::Vcpu& vcpu, std::uint64_t most, hw::BatchResult& result);
   void finish(hw::Vcpu& vcpu);
+  void drop_program();
   void stop(std::string why);
   guest::Process* find(int id) const;
   hw::BatchResult run_references(hw::Vcpu& vcpu, std::uint64_t most);
@@ -61,6 +69,8 @@ class Task {
   Nanoseconds compute_ = 0;  ///< of the turn that the last references were of
   Nanoseconds asleep_until_ = 0;
   Nanoseconds progressed_at_ = 0;
+  Histogram costs_;
+  Bursts past_bursts_;  ///< of runs that are over
   bool ended_ = false;
   std::string stopped_;
 };

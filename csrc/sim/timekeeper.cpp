@@ -47,7 +47,7 @@ bool Timekeeper::advance_to(Nanoseconds time, const Poll& poll) {
     if (daemons <= now()) {
       run_daemons();
     } else {
-      interrupted->vcpu->deliver_interrupts();
+      interrupted->vcpu->deliver_interrupt();
       settle(*interrupted, now(), 0);
     }
     if (!poll(now() - began)) return false;

@@ -25,6 +25,7 @@ SwapOut swap_out(Vm& vm, Gfn gfn, Unmap& unmap) {
   unmap.take_page(gfn);
   stage.set_swapped(stage.find(gfn), *slot);
   vm.add_swapped(1);
+  ++vm.stat().swapped_out;
   ++host.stat.swapped_out;
   return SwapOut::done;
 }
@@ -49,6 +50,7 @@ SwapIn swap_in(Vm& vm, const SecondStage::Leaf& leaf, Gfn gfn) {
   host.swap.release(slot);
   vm.add_resident(1);
   vm.add_swapped(-1);
+  ++vm.stat().swapped_in;
   ++host.stat.swapped_in;
   return SwapIn::done;
 }

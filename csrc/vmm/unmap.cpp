@@ -23,6 +23,7 @@ bool Unmap::split(Gfn gfn, PageSize size) {
     if (!stage.split(leaf)) return false;
     vm_.memory().buddy().split(head, 9 * (leaf.level - 2));
     if (vm_.shadow() != nullptr) vm_.shadow()->forget_large(head);
+    ++vm_.stat().split;
     ++vm_.host().stat.split;
     stale_ = true;
     leaf = stage.find(gfn);

@@ -28,6 +28,13 @@ class ReclaimSource;
 class ShadowMmu;
 class SoftwareTlb;
 
+/// Pages of one VM since it was created.
+struct VmStat {
+  std::uint64_t swapped_out = 0;  ///< by the host
+  std::uint64_t swapped_in = 0;
+  std::uint64_t split = 0;  ///< large pages of its second stage that were cut
+};
+
 /// Owns the vCPUs and the second stage of one VM. Every frame that backs it is `FrameUse::guest` with this VM's id and
 /// its gPFN in the frame table. A native "VM" is a machine of its own without a hypervisor: it owns a contiguous window
 /// of machine memory, and nothing of it ever exits.
@@ -94,6 +101,7 @@ class Vm final : public hw::ExitHandler {
   /// Frames that lie in the host's swap.
   std::uint64_t swapped_frames() const { return swapped_; }
   void add_swapped(std::int64_t frames) { swapped_ += static_cast<std::uint64_t>(frames); }
+  VmStat& stat() { return stat_; }
   /// Where the hypervisor finds a guest-physical address; kNoMemory if it has no machine frame.
   Hpa machine_address(Gpa gpa) const;
   /// Guest memory as it is, machine frame or not, within one page that lies in the VM: zeros if never backed, and what
@@ -146,6 +154,7 @@ class Vm final : public hw::ExitHandler {
   std::unique_ptr<SoftwareTlb> software_tlb_;
   std::uint64_t resident_ = 0;
   std::uint64_t swapped_ = 0;
+  VmStat stat_;
   std::unique_ptr<ReclaimSource> reclaim_source_;
   FreeHints free_hints_{*this};
   std::unique_ptr<FreeListScan> scan_;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
 from vmem import _core, checks
 from vmem.durations import Duration, parse_duration
@@ -22,6 +23,25 @@ FEATURES = (
 )
 _OFFERED = ("statistics", "page_poison")
 """Those that a balloon has if nothing is said: QEMU's."""
+
+
+class Resizes(NamedTuple):
+    """Targets of one direction. The way to one ends when the guest is there, or when another target comes."""
+
+    reached: int
+    given_up: int
+    """Because another target came."""
+    size: int
+    """Bytes by which `actual` moved on all of these ways."""
+    time: int
+    """Nanoseconds that they took together."""
+    longest: int
+    """Nanoseconds, of one that was reached."""
+
+    @classmethod
+    def of(cls, counted: tuple[int, int, int, int, int]) -> Resizes:
+        reached, given_up, pages, time, longest = counted
+        return cls(reached, given_up, pages * 4096, time, longest)
 
 
 class Balloon:
@@ -81,6 +101,16 @@ class Balloon:
     @inhibited.setter
     def inhibited(self, inhibited: bool) -> None:
         self._core.inhibit_balloon(self._vm, bool(inhibited))
+
+    @property
+    def shrinking(self) -> Resizes:
+        """How the guest has followed targets below what it kept."""
+        return Resizes.of(self._core.balloon_resizes(self._vm)[0])
+
+    @property
+    def growing(self) -> Resizes:
+        """How it has followed targets above that."""
+        return Resizes.of(self._core.balloon_resizes(self._vm)[1])
 
     def watch(self) -> None:
         """From now on, every change of `actual` is kept for `changes`."""

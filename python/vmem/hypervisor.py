@@ -33,6 +33,8 @@ MmuMode = Literal["native", "nested", "shadow", "software-tlb"]
 ShadowSync = Literal["trace", "unsync", "vtlb"]
 Backing = Literal["4KiB", "2MiB", "1GiB", "auto"]
 OnFree = Literal["keep", "zero", "poison"]
+Admission = Literal["none", "esx"]
+_ADMISSIONS = ("none", "esx")
 
 
 class Vcpu:
@@ -79,6 +81,10 @@ class Vm(BackedVm):
     def counters(self) -> dict[str, int]:
         """Every counter, summed over the vCPUs."""
         return self._core.counters(self._id)
+
+    def stat(self) -> dict[str, int]:
+        """Since its creation: pages that the host `swapped_out` and `swapped_in`, large pages it `split`."""
+        return self._core.vm_stat(self._id)
 
     def free_hints(self) -> dict[str, int]:
         """Of a guest that names what it frees (`reclaim="hypercall"`), since it was created.
@@ -180,7 +186,7 @@ class Hypervisor:
         swap_dir: str | os.PathLike[str] | None = None,
         swap_read_time: Duration = "100us",
         reclaim: HostReclaim = _RECLAIM,
-        admission: Literal["none", "esx"] = "none",
+        admission: Admission = "none",
         vm_overhead: Size = "32MiB",
         cpu: Cpu | str = "skylake-sp",
         ghz: float = 3.0,
@@ -200,7 +206,7 @@ class Hypervisor:
             victims=reclaim.accepted_victims(),
             period=reclaim.accepted_period(),
             seed=self.seed,
-            admission=checks.one_of(admission, "admission", ("none", "esx")),
+            admission=checks.one_of(admission, "admission", _ADMISSIONS),
             overhead=parse_size(vm_overhead, "vm_overhead"),
             asks_balloons=checks.flag(reclaim.balloons, "balloons of host reclaim"),
         )
@@ -254,6 +260,15 @@ class Hypervisor:
     def events(self) -> list[Event]:
         """What happened on this host and in its guests' kernels, in the order of its time."""
         return [Event(*event) for event in self._core.events()]
+
+    def log(self, kind: str, subject: str, **numbers: int) -> None:
+        """Adds an event of your own to `events()`, at this time.
+
+        `subject` is the name of the VM that it is about, or "host". ConfigError for a number that is no whole
+        one from 0 to 2**64 - 1.
+        """
+        checked = [(name, checks.integer(value, name, 0, checks.WORD - 1)) for name, value in numbers.items()]
+        self._core.add_event(checks.text(kind, "kind of event"), checks.text(subject, "subject"), checked)
 
     @property
     def vms(self) -> MappingProxyType[str, Vm]:
@@ -388,6 +403,11 @@ class Hypervisor:
     def stat(self) -> dict[str, int]:
         """Pages since the host was switched on: swapped, merged, copied, cut (reference/host-memory.md)."""
         return self._core.host_stat()
+
+    @property
+    def ghz(self) -> float:
+        """The frequency by which cycles become time."""
+        return self._core.frequency() / 1e6
 
     @property
     def costs(self) -> dict[str, int]:

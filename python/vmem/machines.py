@@ -113,6 +113,8 @@ def create_host(scenario: Scenario) -> Hypervisor:
         cpus=host.cpus,
         quantum=host.quantum,
         seed=host.seed,
+        admission=host.admission,
+        vm_overhead=host.vm_overhead,
         reclaim=HostReclaim() if scenario.policy is None else scenario.policy.rules.reclaim(),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vmem import _core, checks
 from vmem.durations import Duration, parse_duration
@@ -57,9 +57,36 @@ class Program:
         return self._core.task_state(self._number)[5] or None
 
     @property
+    def costs(self) -> dict[int, int]:
+        """How many references cost how much: picoseconds (rounded up by at most 1/64) → references.
+
+        Without what the program computes, with waits. docs/reference/outcome.md says how it is measured.
+        """
+        return dict(self._core.task_costs(self._number))
+
+    @property
+    def bursts(self) -> Bursts:
+        """Of the workload `demand`; zeros of others."""
+        return Bursts(*self._core.task_bursts(self._number))
+
+    @property
     def progressed_at(self) -> int:
         """When it had made its last reference: nanoseconds of the host's clock, 0 if it has made none."""
         return self._core.task_state(self._number)[6]
+
+
+class Bursts(NamedTuple):
+    """Growths of a program's demand: each from when it was to grow until it had touched all of it."""
+
+    done: int
+    size: int
+    """Bytes by which they grew."""
+    time: int
+    """Nanoseconds that they took together."""
+    longest: int
+    """Nanoseconds, of one."""
+    cut_short: int
+    """Growths that ended with a fall of the demand before all of it was there; they count nowhere else."""
 
 
 @dataclass(frozen=True)

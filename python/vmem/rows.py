@@ -147,6 +147,19 @@ class VmMeter:
         )
 
 
+_HELD = (
+    *("resident_bytes", "guest_used_bytes", "guest_free_bytes", "swapped_bytes"),
+    *("balloon_bytes", "balloon_target_bytes", "guest_swapped_bytes", "guest_cached_bytes"),
+)
+
+
+def absent(step: int, now: int, vm: str, last: Row | None) -> Row:
+    """Of a VM that is not there, and so holds nothing; `last` is what it did before it left, if at all."""
+    nothing = dict.fromkeys(Row.__struct_fields__, 0)
+    did = {} if last is None else {k: v for k, v in msgspec.structs.asdict(last).items() if k not in _HELD}
+    return Row(**{**nothing, **did, "step": step, "time_ns": now, "vm": vm})
+
+
 def host_row(host: Hypervisor, step: int) -> HostRow:
     """Who holds the host's memory now."""
     info, stat = host.meminfo(), host.stat()

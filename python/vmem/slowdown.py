@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable
 
+from vmem.booting import boot
 from vmem.hypervisor import Hypervisor
 from vmem.scenario import Scenario, Vm
 
@@ -20,8 +21,6 @@ class Twin:
     """
 
     def __init__(self, scenario: Scenario, spec: Vm, references: int, duration: int) -> None:
-        from vmem.timed import boot
-
         host = scenario.host
         self._host = Hypervisor(
             _ROOM + spec.memory * 9 // 8, cpu=host.cpu, ghz=host.ghz, quantum=host.quantum, seed=host.seed

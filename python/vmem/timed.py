@@ -2,68 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from vmem import __version__
+from vmem.booting import boot
 from vmem.durations import format_duration
+from vmem.errors import OutOfMemory
 from vmem.host_programs import HostPrograms
-from vmem.hypervisor import Hypervisor, Vm
-from vmem.machines import Machine, create_host, create_vm, host_summary
+from vmem.machines import create_host, host_summary
+from vmem.outcome import balloon_error, density, percentiles, together
 from vmem.policy_run import PolicyRun
-from vmem.programs import Program
-from vmem.rows import Row, host_row
+from vmem.rows import HostRow, Row, host_row
 from vmem.runner import SCHEMA, Progress, Result
-from vmem.scenario import Process as ProcessSpec
 from vmem.scenario import Scenario
-from vmem.scenario import Vm as VmSpec
 from vmem.slowdown import Twin
+from vmem.stays import Stay, Stays
 
 
-class _Job:
-    """One process of a VM and its program."""
+@dataclass
+class Course:
+    """What was noted in each step."""
 
-    def __init__(self, spec: ProcessSpec, program: Program) -> None:
-        self.spec = spec
-        self.name = spec.name or spec.label
-        self.program = program
+    vms: list[Row]
+    host: list[HostRow]
 
-    @property
-    def runs(self) -> int:
-        return self.program.runs
-
-    @property
-    def references(self) -> int:
-        return self.program.references
-
-    @property
-    def segfaults(self) -> int:
-        return self.program.segfaults
-
-    @property
-    def first_segfault(self) -> int | None:
-        return self.program.first_segfault
-
-    @property
-    def ended(self) -> str:
-        return self.program.stopped or ("finished" if self.program.ended else "running")
-
-
-def boot(scenario: Scenario, host: Hypervisor, spec: VmSpec, name: str, copy: int) -> Machine:
-    """A VM of the scenario with its programs started."""
-    vm = create_vm(host, spec, name)
-    jobs = [_Job(process, _start(scenario, vm, process, copy, i)) for i, process in enumerate(spec.process)]
-    return Machine(spec, vm, jobs)
-
-
-def _start(scenario: Scenario, vm: Vm, spec: ProcessSpec, copy: int, index: int) -> Program:
-    process = vm.guest.spawn(spec.name or spec.label, vcpu=index % len(vm.vcpus))
-    limit, workload = scenario.run.limit, spec.workload
-    if workload is None:
-        trace = scenario.traces[str(spec.trace)]
-        return process.start(trace, compute=spec.compute, runs=spec.repeat, limit=limit, page=spec.page)
-    seed = workload.stream(scenario.host.seed, copy, index)
-    return process.start(workload, seed=seed, runs=spec.repeat, limit=limit, page=spec.page)
+    def rows_of(self, vm: str) -> list[Row]:
+        """After the beginning."""
+        return [row for row in self.vms if row.vm == vm and row.step]
 
 
 class TimedRunner:
@@ -78,11 +45,11 @@ class TimedRunner:
         self.duration = scenario.run.duration
         self.hypervisor = create_host(scenario)
         self._host_programs = HostPrograms(scenario, self.hypervisor)
-        self._machines = [
-            boot(scenario, self.hypervisor, spec, name, copy)
-            for spec in scenario.vms
-            for copy, name in enumerate(spec.names)
-        ]
+        self._stays = Stays(
+            self.hypervisor,
+            scenario.vms,
+            lambda spec, name, copy: boot(scenario, self.hypervisor, spec, name, copy),
+        )
         self._policy = PolicyRun(scenario, self.hypervisor)
 
     @property
@@ -97,19 +64,29 @@ class TimedRunner:
         """
         total = self.duration * (2 if self.scenario.run.slowdown else 1)
         host, steps = self.hypervisor, self.scenario.run.steps
-        timeline, host_rows = self._rows(0), [host_row(host, 0)]
         began, step = host.now, 0
-        while step < steps and not self._all_ended():
+        self._stays.begin()
+        course = Course(self._stays.rows(0), [host_row(host, 0)])
+        while step < steps and not self._stays.are_over:
             step += 1
             until = began + self.duration * step // steps
             self._run_until(until, began, progress, total)
-            timeline += self._rows(step)
-            host_rows.append(host_row(host, step))
-        slowdowns = self._slowdowns(host.now - began, _report(progress, self.duration, total))
-        warnings = [text for machine in self._machines for text in machine.warnings()]
-        warnings += self._host_programs.warnings() + self._policy.warnings()
-        summary = self._summary(step, host.now - began, slowdowns)
-        return Result(self.scenario, summary, timeline, warnings, host_rows, self._policy.rows)
+            course.vms += self._stays.rows(step)
+            course.host.append(host_row(host, step))
+        came = self._came()
+        slowdowns = self._slowdowns(_report(progress, self.duration, total))
+        warnings = self._stays.warnings() + self._host_programs.warnings() + self._policy.warnings()
+        summary = self._summary(host.now - began, slowdowns, course)
+        rows = [row for row in course.vms if row.vm in came]
+        return Result(self.scenario, summary, rows, warnings, course.host, self._policy.rows)
+
+    def _came(self) -> set[str]:
+        """The names of VMs that there is something to tell of. OutOfMemory if there is none."""
+        came = {stay.name for stay in self._stays.present}
+        if not came:
+            why = next((stay.refused for stay in self._stays.all if stay.refused), "none was due")
+            raise OutOfMemory(f"no VM of the scenario has run: {why}")
+        return came
 
     def _run_until(self, until: int, began: int, progress: Progress | None, total: int) -> None:
         """With what host processes and the policy do on the way."""
@@ -117,59 +94,71 @@ class TimedRunner:
         while True:
             passed = host.now - began
             self._host_programs.act(passed)
+            self._stays.act(passed)
             self._policy.act()
-            dues = (self._host_programs.next_due(), self._policy.next_due())
+            dues = (self._host_programs.next_due(), self._stays.next_due(), self._policy.next_due())
             stop = min([until, *(began + due for due in dues if due is not None)])
             report = _report(progress, passed, total)
             host.run(max(0, stop - host.now), progress=report)
+            if (
+                host.now < stop and not self._stays.are_over
+            ):  # who is there has nothing to run; others will come
+                host.advance(stop - host.now)
             report(host.now - began - passed)
-            if stop == until or host.now >= until or self._all_ended():
+            if stop == until or host.now >= until or self._stays.are_over:
                 return
 
-    def _all_ended(self) -> bool:
-        return all(job.ended != "running" for machine in self._machines for job in machine.jobs)
-
-    def _rows(self, step: int) -> list[Row]:
-        return [machine.meter.row(step, self.hypervisor.now) for machine in self._machines]
-
-    def _slowdowns(self, elapsed: int, report: Callable[[int], None]) -> dict[str, float | None]:
+    def _slowdowns(self, report: Callable[[int], None]) -> dict[str, float | None]:
         """By VM: the time that it took, to the time that it would have taken alone."""
         if not self.scenario.run.slowdown:
-            return {machine.vm.name: None for machine in self._machines}
+            return {stay.name: None for stay in self._stays.present}
         found: dict[str, float | None] = {}
-        tables = list({id(machine.spec): machine.spec for machine in self._machines}.values())
+        tables = list({id(stay.spec): stay.spec for stay in self._stays.present}.values())
         for index, spec in enumerate(tables):
-            members = [machine for machine in self._machines if machine.spec is spec]
-            twin = Twin(self.scenario, spec, max(machine.references for machine in members), elapsed)
+            members = [stay for stay in self._stays.present if stay.spec is spec]
+            longest = max(stay.stayed for stay in members)
+            twin = Twin(self.scenario, spec, max(stay.references for stay in members), longest)
 
             def part(done: int, index: int = index) -> None:
                 report((index * self.duration + done) // len(tables))
 
             twin.run(part)
             part(self.duration)
-            for machine in members:
-                took = max(job.program.progressed_at for job in machine.jobs if isinstance(job, _Job))
-                found[machine.vm.name] = twin.slowdown(took, machine.references)
+            for stay in members:
+                found[stay.name] = twin.slowdown(stay.took, stay.references)
         return found
 
-    def _summary(self, steps: int, elapsed: int, slowdowns: dict[str, float | None]) -> dict[str, Any]:
-        costs = self.hypervisor.costs
+    def _summary(self, elapsed: int, slowdowns: dict[str, float | None], course: Course) -> dict[str, Any]:
+        vms = [
+            self._vm_summary(stay, slowdowns[stay.name], course.rows_of(stay.name))
+            for stay in self._stays.present
+        ]
+        host = host_summary(self.scenario, self.hypervisor)
+        whole = {
+            **together([vm["outcome"] for vm in vms]),
+            **percentiles(stay.costs for stay in self._stays.present),
+            **density(vms, host["memory_bytes"], course.host),
+        }
         return {
             "schema": SCHEMA,
             "vmem": __version__,
             "scenario": self.scenario.name,
-            "steps": steps,
+            "steps": len(course.host) - 1,
             "references_per_step": None,
             "elapsed_ns": elapsed,
-            "host": host_summary(self.scenario, self.hypervisor),
-            "costs": costs,
+            "host": {**host, "outcome": whole},
+            "costs": self.hypervisor.costs,
             "host_processes": self._host_programs.summary(),
             "policy": self._policy.summary(),
-            "vms": [
-                {**machine.summary(costs), "slowdown": slowdowns[machine.vm.name]}
-                for machine in self._machines
-            ],
+            "vms": vms,
+            "refused": self._stays.refused(),
         }
+
+    def _vm_summary(self, stay: Stay, slowdown: float | None, rows: Sequence[Row]) -> dict[str, Any]:
+        found = stay.summary()
+        targets = ((row.balloon_target_bytes, row.balloon_bytes) for row in rows if row.balloon_target_bytes)
+        found["outcome"]["balloon_error_bytes"] = balloon_error(stay.spec.memory, targets)
+        return {**found, "slowdown": slowdown}
 
 
 def _report(progress: Progress | None, base: int, total: int) -> Callable[[int], None]:

@@ -40,6 +40,7 @@ Turn DemandProgram::next(Session& session) {
   while (at_ + 1 < config_.curve.size() && now - start_ >= config_.curve[at_ + 1].at) ++at_;
   follow(session);
   if (touched_ < mapped_) return touch();
+  if (is_growing_) end_burst(session.vcpu.now());
   if (config_.curve[at_].active != 0) return use();
   Turn idle;
   idle.kind = Turn::Kind::idle;
@@ -50,6 +51,10 @@ Turn DemandProgram::next(Session& session) {
 void DemandProgram::follow(Session& session) {
   const std::uint64_t wanted = config_.curve[at_].allocated;
   if (wanted > mapped_) {
+    if (!std::exchange(is_growing_, true)) {
+      grew_at_ = start_ + config_.curve[at_].at;
+      grew_from_ = mapped_;
+    }
     guest::MapRequest request;
     request.length = wanted - mapped_;
     request.address = base_ + mapped_;
@@ -57,10 +62,17 @@ void DemandProgram::follow(Session& session) {
     request.name = "demand";
     session.kernel.mmap(session.vcpu, *session.process, request);
   } else if (wanted < mapped_) {
+    if (std::exchange(is_growing_, false)) ++bursts_.cut_short;
     session.kernel.munmap(session.vcpu, *session.process, base_ + wanted, mapped_ - wanted);
   }
   mapped_ = wanted;
   touched_ = std::min(touched_, mapped_);
+}
+
+void DemandProgram::end_burst(Nanoseconds now) {
+  is_growing_ = false;
+  const Nanoseconds took = now - std::min(now, grew_at_);
+  bursts_ += {1, mapped_ - grew_from_, took, took, 0};
 }
 
 Turn DemandProgram::touch() {

@@ -31,9 +31,12 @@ class DemandProgram final : public Program {
   /// ConfigError for a curve that is none.
   explicit DemandProgram(DemandConfig config);
   Turn next(Session& session) override;
+  Bursts bursts() const override { return bursts_; }
 
  private:
   void follow(Session& session);
+  /// What it grew by is there.
+  void end_burst(Nanoseconds now);
   Turn touch();
   Turn use();
 
@@ -44,7 +47,11 @@ class DemandProgram final : public Program {
   Nanoseconds start_ = 0;
   std::uint64_t base_ = 0;
   std::uint64_t mapped_ = 0, touched_ = 0;  ///< bytes
-  std::uint64_t made_ = 0;                  ///< references to the active part
+  bool is_growing_ = false;
+  Nanoseconds grew_at_ = 0;      ///< when it was to grow
+  std::uint64_t grew_from_ = 0;  ///< bytes
+  Bursts bursts_;
+  std::uint64_t made_ = 0;  ///< references to the active part
   Batch batch_;
 };
 

@@ -1,6 +1,7 @@
 // What a process runs when time passes: references and system calls, some at a time.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -32,11 +33,31 @@ struct Turn {
   Nanoseconds until = 0;    ///< idle: asleep until then, or until its process is changed from outside
 };
 
+/// Growths of a program's demand for memory, each from the time at which it was to grow until all of it was there.
+struct Bursts {
+  std::uint64_t count = 0;
+  std::uint64_t bytes = 0;
+  Nanoseconds time = 0;         ///< that they took together
+  Nanoseconds longest = 0;      ///< of them
+  std::uint64_t cut_short = 0;  ///< the demand fell before it was there
+
+  Bursts& operator+=(const Bursts& other) {
+    count += other.count;
+    bytes += other.bytes;
+    time += other.time;
+    longest = std::max(longest, other.longest);
+    cut_short += other.cut_short;
+    return *this;
+  }
+};
+
 class Program {
  public:
   virtual ~Program() = default;
   /// System calls are made within. All references of the turn before have been made.
   virtual Turn next(Session& session) = 0;
+  /// None, of a program without such a thing.
+  virtual Bursts bursts() const { return {}; }
 };
 
 /// Makes a program from its beginning; every run of it is a process of its own.

@@ -74,6 +74,7 @@ void BalloonDevice::set_pressure(std::uint64_t pages) {
 
 void BalloonDevice::retarget() {
   num_pages_ = static_cast<std::uint32_t>(std::max(wanted_, pressure_));
+  resizes_.on_target(vm().host().clock.now(), num_pages_, actual_);
   vm().host().events.add("balloon_target", vm().config().name, {{"bytes", target()}});
   config_changed();
 }
@@ -128,6 +129,7 @@ void BalloonDevice::write_config(hw::Vcpu& vcpu, std::uint32_t offset, std::uint
     const std::uint32_t before =
         std::exchange(actual_, static_cast<std::uint32_t>(std::min<std::uint64_t>(value, held_.size())));
     if (actual_ != before) note_change(vcpu.now());
+    resizes_.on_actual(vcpu.now(), actual_);
   } else if (offset == virtio::balloon::kPoison && config_.page_poison) {
     if (is_up()) {
       broke(Rule::poison_changed);

@@ -10,6 +10,7 @@
 #include "virtio/balloon.hpp"
 #include "vmm/balloon/hint_rounds.hpp"
 #include "vmm/balloon/partial_page.hpp"
+#include "vmm/balloon/resize_meter.hpp"
 #include "vmm/balloon/rules.hpp"
 #include "vmm/daemon.hpp"
 #include "vmm/virtio_device.hpp"
@@ -77,6 +78,7 @@ class BalloonDevice final : public VirtioDevice, public Daemon {
   /// than kChanges.
   void watch() { is_watched_ = true; }
   std::vector<ActualChange> take_changes() { return std::exchange(changes_, {}); }
+  const ResizeMeter& resizes() const { return resizes_; }
   const Statistics& statistics() const { return statistics_; }
   std::uint32_t polling_interval() const { return interval_; }
   /// Seconds; 0: never.
@@ -134,6 +136,7 @@ class BalloonDevice final : public VirtioDevice, public Daemon {
   bool inhibited_ = false;
   bool is_watched_ = false;
   std::vector<ActualChange> changes_;
+  ResizeMeter resizes_;
   HintRounds rounds_;
   bool has_told_id_ = false;  ///< the driver, since the last reset
   bool has_stats_buffer_ = false;

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from vmem import measures
+from vmem.durations import format_duration
+from vmem.outcome import per_gib
 from vmem.report.numbers import short_count, short_size
 from vmem.report.view import Shown
 
 Cell = Callable[[Shown], str]
+OutcomeCell = Callable[[Mapping[str, Any]], str]
 
 
 def _percent(share: float) -> str:
@@ -46,8 +50,47 @@ _TIME: dict[str, Cell] = {
 }
 
 
+_OUTCOME: dict[str, OutcomeCell] = {
+    "stalled": lambda of: f"{of['stall_some']:.1%}",
+    "access\np50": lambda of: _time(of["access_p50_ns"]),
+    "\np99": lambda of: _time(of["access_p99_ns"]),
+    "host swap\nin / out": lambda of: _two(of["host_swapped_in"], of["host_swapped_out"]),
+    "guest swap\nin / out": lambda of: _two(of["guest_swapped_in"], of["guest_swapped_out"]),
+    "OOM\nkills": lambda of: short_count(of["oom_kills"]),
+}
+
+_RESIZES: dict[str, OutcomeCell] = {
+    "off\ntarget": lambda of: short_size(of["balloon_error_bytes"]),
+    "a GiB\nfree in": lambda of: _per_gib(of["freeing_ns"], of["freed_bytes"]),
+    "a GiB\nback in": lambda of: _per_gib(of["burst_ns"], of["burst_bytes"]),
+    "longest\nburst": lambda of: _time(of["burst_longest_ns"]),
+    "huge pages\nlost": lambda of: short_count(of["host_huge_pages_lost"] + of["guest_huge_pages_lost"]),
+    "CPU for\nreclaim": lambda of: _time(of["reclaim_cpu_ns"]),
+}
+
+
+def _time(nanoseconds: float) -> str:
+    return format_duration(nanoseconds) if nanoseconds >= 10 else f"{nanoseconds:.1f} ns"
+
+
+def _two(first: int, second: int) -> str:
+    return f"{short_count(first)} / {short_count(second)}"
+
+
+def _per_gib(nanoseconds: int, size: int) -> str:
+    each = per_gib(nanoseconds, size)
+    return "-" if each is None else _time(each)
+
+
+def _of_outcome(columns: dict[str, OutcomeCell]) -> dict[str, Cell]:
+    def cell(of: OutcomeCell) -> Cell:
+        return lambda vm: "-" if vm.outcome is None else of(vm.outcome)
+
+    return {head: cell(of) for head, of in columns.items()}
+
+
 def _of_time(vm: Shown, part: int) -> str:
-    return f"{part / max(1, vm.vcpus * vm.rows[-1].time_ns):.1%}"
+    return f"{part / max(1, vm.passed):.1%}"
 
 
 def print_run(shown: Sequence[Shown], console: Console) -> None:
@@ -62,6 +105,14 @@ def print_run(shown: Sequence[Shown], console: Console) -> None:
         console.print(_table(shown, _TIME))
         console.print(
             "Of its vCPUs' time. Slowdown: against the same VM alone, with memory in plenty.\n", style="dim"
+        )
+    if any(vm.outcome is not None for vm in shown):
+        console.print(_table(shown, _of_outcome(_OUTCOME)))
+        console.print("Stalled: something waited for memory (PSI some). Swap: pages.\n", style="dim")
+    if any(vm.outcome and (vm.outcome["shrinks"] or vm.outcome["bursts"]) for vm in shown):
+        console.print(_table(shown, _of_outcome(_RESIZES)))
+        console.print(
+            "Free: by the balloon, since its target fell. Back: since the demand grew.\n", style="dim"
         )
 
 

@@ -135,7 +135,9 @@ class Controller:
         except Exception as error:
             # A policy is anybody's code: whatever it raises is its own fault, and the VMs' business goes on.
             targets, wrong = {}, [("host", f"it raised {type(error).__name__}: {_line(error)}")]
-        self.incidents += [Incident(self.host.now, subject, message) for subject, message in wrong]
+        for subject, message in wrong:
+            self.host.log("policy_incident", subject, incident=len(self.incidents))
+            self.incidents.append(Incident(self.host.now, subject, message))
         return targets
 
     def _host_view(self) -> HostView:

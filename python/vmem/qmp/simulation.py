@@ -8,6 +8,7 @@ from functools import partial
 
 import msgspec
 
+from vmem.booting import boot
 from vmem.errors import OutOfMemory
 from vmem.hypervisor import Hypervisor, Vm
 from vmem.machines import create_host
@@ -15,7 +16,6 @@ from vmem.qmp.commands import Monitored
 from vmem.qmp.machine import Machine
 from vmem.scenario import Scenario
 from vmem.scenario import Vm as VmSpec
-from vmem.timed import boot
 
 
 class Simulation:

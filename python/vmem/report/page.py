@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from html import escape
 
 from vmem import measures
 from vmem.durations import format_duration
-from vmem.report import charts, over_time, timeline
+from vmem.report import charts, outcome, over_time, timeline
 from vmem.report.axis import Axis, axis_of
 from vmem.report.decisions import decisions
 from vmem.report.document import chart, document, fill
@@ -51,7 +51,7 @@ def report_html(result: Result) -> str:
         ),
         findings="".join(f"<li>{escape(text)}</li>" for text in findings(shown)),
         warnings="".join(f'<p class="warning">{escape(text)}</p>' for text in result.warnings),
-        summary=_table(shown),
+        summary=_table(shown, _ROWS),
         ended=chart(charts.ended(shown), "ended"),
         walks=chart(charts.walk_references(shown), "walks"),
         cycles=chart(charts.cycles(shown), "cycles"),
@@ -65,9 +65,12 @@ def report_html(result: Result) -> str:
 
 def _over_time(result: Result, shown: list[Shown], axis: Axis) -> str:
     """The sections of a run over time."""
-    total = result.summary["host"]["memory_bytes"]
+    summary = result.summary["host"]
+    total = summary["memory_bytes"]
     return fill(
         "over_time.html",
+        outcome=_table(shown, outcome.ROWS),
+        density=escape(outcome.host_sentence(summary["outcome"], total)),
         host=chart(over_time.host(shown, result.host, total, axis), "host"),
         stall=chart(over_time.stall(shown, axis), "stall"),
     )
@@ -105,8 +108,7 @@ def findings(shown: list[Shown]) -> list[str]:
 
 def _time_found(vm: Shown) -> str:
     """How a VM fared in a run over time."""
-    passed = vm.vcpus * vm.rows[-1].time_ns
-    waiting, queued = vm.waiting / max(1, passed), vm.runnable / max(1, passed)
+    waiting, queued = vm.waiting / max(1, vm.passed), vm.runnable / max(1, vm.passed)
     return (
         f"{vm.label}: slowdown {vm.slowdown:.2f}; its vCPUs waited for disk or swap {waiting:.1%} of the "
         f"time, and had no physical CPU {queued:.1%}."
@@ -117,12 +119,12 @@ def _where(vm: Shown) -> str:
     return f"{vm.label} ({vm.mode})"
 
 
-def _table(shown: list[Shown]) -> str:
+def _table(shown: list[Shown], cells: Mapping[str, Callable[[Shown], str]]) -> str:
     """Measures by VMs: what is to be compared stands side by side."""
     vms = charts.together(shown)
     head = "".join(f"<th>{escape(vm.label)}<small>{escape(vm.mode)}</small></th>" for vm in vms)
     rows = [
         f"<tr><th>{escape(name)}</th>{''.join(f'<td>{escape(cell(vm))}</td>' for vm in vms)}</tr>"
-        for name, cell in _ROWS.items()
+        for name, cell in cells.items()
     ]
     return f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from vmem import measures
+from vmem.outcome import together
 from vmem.rows import Row
 from vmem.runner import Result
 
@@ -35,7 +36,10 @@ class Shown:
     running: int
     waiting: int
     runnable: int
-    """Nanoseconds, summed over the vCPUs."""
+    passed: int
+    """Nanoseconds, summed over the vCPUs: of `passed` time, while it was there."""
+    outcome: Mapping[str, Any] | None
+    """What memory cost it, in a run over time; of several VMs, sums and the worst."""
     slowdown: float | None
     """Of several VMs, the largest."""
     rows: tuple[Row, ...]
@@ -72,7 +76,7 @@ def view(result: Result) -> list[Shown]:
     ]
 
 
-def _sum(name: str, vms: list[dict[str, Any]], rows: Iterable[list[Row]], costs: Mapping[str, int]) -> Shown:
+def _sum(name: str, vms: list[dict[str, Any]], rows: Sequence[list[Row]], costs: Mapping[str, int]) -> Shown:
     first = vms[0]
     counters = {key: sum(vm["counters"][key] for vm in vms) for key in first["counters"]}
     return Shown(
@@ -92,6 +96,8 @@ def _sum(name: str, vms: list[dict[str, Any]], rows: Iterable[list[Row]], costs:
         running=sum(vm["running_ns"] for vm in vms),
         waiting=sum(vm["waiting_ns"] for vm in vms),
         runnable=sum(vm["runnable_ns"] for vm in vms),
+        passed=sum(vm["vcpus"] * vm.get("stayed_ns", rows[0][-1].time_ns) for vm in vms),
+        outcome=together([vm["outcome"] for vm in vms]) if "outcome" in first else None,
         slowdown=max((vm["slowdown"] for vm in vms if vm.get("slowdown") is not None), default=None),
         rows=tuple(_sum_rows(name, step) for step in zip(*rows, strict=True)),
     )

@@ -89,6 +89,7 @@ class Scenario:
         for i, vm in enumerate(document.vm):
             where = at.key("vm").index(i)
             _check_vm(vm, document.host, taken, where)
+            _check_stay(vm, document.run, where)
             for j, process in enumerate(vm.process):
                 place = where.key("process").index(j)
                 _check_process(process, vm, traces, base or Path(), place)
@@ -220,6 +221,16 @@ def _check_vm(vm: Vm, host: Host, taken: set[str], at: Place) -> None:
         _check_cpu(vm.cpu, at.key("cpu"))
     _check_devices(vm, at)
     _check_share(vm, host, at)
+
+
+def _check_stay(vm: Vm, run: Run, at: Place) -> None:
+    for key, time in (("arrives", vm.arrives), ("departs", vm.departs)):
+        if time and run.duration is None:
+            raise ConfigError(f"{at.key(key)}: accepted in a run over time only: give [run] a duration")
+    if run.duration is not None and vm.arrives >= run.duration:
+        at.key("arrives").reject(vm.arrives, f"a time before the run's end, {run.duration} ns")
+    if vm.departs is not None and vm.departs <= vm.arrives:
+        at.key("departs").reject(vm.departs, f"a time after its arrival, {vm.arrives} ns")
 
 
 def _check_devices(vm: Vm, at: Place) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, get_args
 import msgspec
 from msgspec import Meta
 
-from vmem.hypervisor import Backing, MmuMode, ShadowSync
+from vmem.hypervisor import Admission, Backing, MmuMode, ShadowSync
 from vmem.scenario.decode import Bytes, Nanoseconds, decode_nested, decode_tables, names
 from vmem.scenario.policy import PolicyChoice, decode_policy
 from vmem.scenario.workloads import Workload, decode_workload
@@ -16,6 +16,7 @@ from vmem.ways import WAYS, Reclaim
 MODES: tuple[MmuMode, ...] = get_args(MmuMode)
 SYNCS: tuple[ShadowSync, ...] = get_args(ShadowSync)
 PAGES: tuple[Backing, ...] = get_args(Backing)
+ADMISSIONS: tuple[Admission, ...] = get_args(Admission)
 
 Name = Annotated[
     str,
@@ -83,6 +84,10 @@ class Vm(Table, frozen=True, kw_only=True):
     minimum: Bytes | None = None
     """The least that a policy leaves it."""
     shares: Annotated[int, Meta(ge=1, le=10**6, description="a number from 1 to 1,000,000")] = 1000
+    arrives: Nanoseconds = 0
+    """When it comes, in a run over time; 0: it is there when the run begins."""
+    departs: Nanoseconds | None = None
+    """When it leaves; None: not before the run's end."""
     process: Annotated[
         tuple[Process, ...],
         Meta(description="one or more tables [[vm.process]]", extra={"decode": decode_tables(Process)}),
@@ -118,6 +123,10 @@ class Host(Table, frozen=True, kw_only=True):
     ghz: Annotated[float, Meta(ge=0.001, le=100, description="a frequency from 0.001 to 100 GHz")] = 3.0
     quantum: Nanoseconds = 3_000_000
     seed: Annotated[int, Meta(ge=0, description="a number from 0 to 2**63 - 1")] = 1
+    admission: Annotated[Admission, Meta(description=names(ADMISSIONS))] = "none"
+    """Whether VMs are turned away for what they are promised."""
+    vm_overhead: Bytes = 32 << 20
+    """What admission reckons with for each VM beside its memory."""
 
 
 class Run(Table, frozen=True, kw_only=True):

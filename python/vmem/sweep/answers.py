@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from vmem.rows import Row
 from vmem.runner import Result
 
@@ -23,9 +21,9 @@ MEANING = {
     "pressure_worst": "share of time in which something in the worst guest waited for memory (PSI some)",
     "slowdown_worst": "slowdown of the VM that was slowed most, if slowdowns are measured",
     "references": "references made, the work done",
-    "access_p50_ns": "median over time and VMs of what a reference cost, waits included",
-    "access_p95_ns": "what 95 % of references cost at most, step by step",
-    "access_p99_ns": "what 99 % of references cost at most, step by step",
+    "access_p50_ns": "what half of all references cost at most, waits included",
+    "access_p95_ns": "what 95 % of references cost at most",
+    "access_p99_ns": "what 99 % of references cost at most",
     "host_swapped_in": "pages that the host read back from its swap",
     "host_swapped_out": "pages that the host wrote to it",
     "guest_swapped_in": "pages that guests read back from theirs",
@@ -44,31 +42,32 @@ def answers(result: Result) -> Answers:
     """The numbers of one run. Shares are from 0 to 1."""
     vms, host, rows = result.summary["vms"], result.summary["host"], result.timeline
     elapsed = max(1, result.summary["elapsed_ns"])
-    waits = [vm["waiting_ns"] / (vm["vcpus"] * elapsed) for vm in vms]
+    there = [vm["vcpus"] * max(1, vm.get("stayed_ns", elapsed)) for vm in vms]
+    waits = [vm["waiting_ns"] / time for vm, time in zip(vms, there, strict=True)]
     policy = result.summary.get("policy") or {}
     slow = [vm["slowdown"] for vm in vms if vm.get("slowdown") is not None]
     memory = {vm["name"]: vm["memory_bytes"] for vm in vms}
     vcpus = {vm["name"]: vm["vcpus"] for vm in vms}
-    p50, p95, p99 = _percentiles(rows, host["ghz"])
-    promised = host["committed_bytes"]
+    whole = host["outcome"]
+    promised = whole["promised_ratio"] * host["memory_bytes"]
     held = [row for row in rows if row.step]
     return {
         "vms": len(vms),
-        "ratio": promised / host["memory_bytes"],
+        "ratio": whole["promised_ratio"],
         "vms_killed": sum(vm.get("killed", False) for vm in vms),
         "oom_kills": sum(vm["vmstat"].get("oom_kill", 0) for vm in vms),
         "stopped": sum(
             process["ended"] not in ("finished", "running") for vm in vms for process in vm["processes"]
         ),
-        "stall": sum(vm["waiting_ns"] for vm in vms) / (sum(vcpus.values()) * elapsed),
+        "stall": sum(vm["waiting_ns"] for vm in vms) / sum(there),
         "stall_worst": max(waits),
         "stall_peak": _worst_step(rows, vcpus),
         "pressure_worst": _worst_pressure(rows, elapsed),
         "slowdown_worst": max(slow, default=None),
         "references": sum(vm["references"] for vm in vms),
-        "access_p50_ns": p50,
-        "access_p95_ns": p95,
-        "access_p99_ns": p99,
+        "access_p50_ns": whole["access_p50_ns"],
+        "access_p95_ns": whole["access_p95_ns"],
+        "access_p99_ns": whole["access_p99_ns"],
         "host_swapped_in": host["stat"]["swapped_in"],
         "host_swapped_out": host["stat"]["swapped_out"],
         "guest_swapped_in": sum(vm["vmstat"].get("pswpin", 0) for vm in vms),
@@ -80,18 +79,6 @@ def answers(result: Result) -> Answers:
         "target_changes": policy.get("changes", 0),
         "incidents": policy.get("incidents", 0),
     }
-
-
-def _percentiles(rows: Sequence[Row], ghz: float) -> tuple[float, ...]:
-    """Of nanoseconds for a reference: every step of a VM counts as often as it made references."""
-    used = [row for row in rows if row.references]
-    if not used:
-        return 0.0, 0.0, 0.0
-    cost = np.array([(row.cycles / ghz + row.waiting_ns) / row.references for row in used])
-    weight = np.array([row.references for row in used], dtype=np.float64)
-    order = np.argsort(cost, kind="stable")
-    reached = np.cumsum(weight[order]) / weight.sum()
-    return tuple(float(cost[order][np.searchsorted(reached, q - 1e-12)]) for q in (0.5, 0.95, 0.99))
 
 
 def _worst_step(rows: Sequence[Row], vcpus: dict[str, int]) -> float:

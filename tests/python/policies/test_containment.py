@@ -96,6 +96,17 @@ def test_targets_beyond_limits_are_brought_within() -> None:
     assert "made 67,108,864" in high.message
 
 
+def test_incidents_are_events_too() -> None:
+    controller = controlled(lambda host, vms: {"a": 1, "c": 2})
+    controller.run("25s")
+    events = [event for event in controller.host.events() if event.kind == "policy_incident"]
+    assert [(event.at, event.subject) for event in events] == [
+        (found.at, found.subject) for found in controller.incidents
+    ]
+    assert [event.subject for event in events] == ["a", "host"] * 2
+    assert [event.numbers for event in events] == [{"incident": i} for i in range(4)]
+
+
 def test_what_is_good_in_an_answer_is_done() -> None:
     controller = controlled(lambda host, vms: {"nobody": 1, "a": 40 * MIB + 0.5, "b": float("nan")})
     controller.run("15s")

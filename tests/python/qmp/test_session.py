@@ -65,7 +65,8 @@ def test_balloon(client: Client) -> None:
     first, last = client.happened()
     assert first["event"] == last["event"] == "BALLOON_CHANGE"
     assert (first["data"]["actual"], last["data"]["actual"]) == (63 * MIB, 48 * MIB)
-    assert first["timestamp"] == {"seconds": EPOCH // 10**9, "microseconds": 0}
+    # The moment in which the guest has booted, and so can take the device's interrupt.
+    assert first["timestamp"]["seconds"] == EPOCH // 10**9 and first["timestamp"]["microseconds"] < 10
 
 
 def test_a_vm_without_a_balloon() -> None:
