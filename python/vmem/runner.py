@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vmem import __version__
 from vmem.errors import OutOfMemory
 from vmem.guest import Process
 from vmem.hypervisor import Vm
 from vmem.machines import Machine, create_host, create_vm, host_summary
+from vmem.policies import PolicyRow
 from vmem.replay import Replay
 from vmem.rows import HostRow, Row, host_row
 from vmem.scenario import Process as ProcessSpec
@@ -18,9 +19,6 @@ from vmem.scenario import Scenario
 from vmem.scenario import Vm as VmSpec
 from vmem.scenario.workloads import Stream
 from vmem.summary import Summary
-
-if TYPE_CHECKING:
-    from vmem.policies import PolicyRow
 
 Progress = Callable[[int, int], object]
 """Called with (done, total)."""

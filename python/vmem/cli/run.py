@@ -24,6 +24,7 @@ from vmem.cli.common import (
 from vmem.cli.tables import print_run
 from vmem.durations import format_duration
 from vmem.output import check_directory, write_together
+from vmem.policies import PolicyRow
 from vmem.report.numbers import short_count
 from vmem.report.view import view
 from vmem.rows import HOST_TIMELINE, TIMELINE
@@ -105,8 +106,6 @@ def _files(result: Result) -> dict[str, bytes]:
         "host.csv": _csv(HOST_TIMELINE, result.host),
     }
     if result.scenario.policy is not None:
-        from vmem.policies.controller import PolicyRow
-
         files["policy.csv"] = _csv(PolicyRow.__struct_fields__, result.policy)
     try:
         from vmem.report.page import report_html

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vmem.decode import Place
 from vmem.errors import ConfigError
 from vmem.policies.model import LINUX_RECLAIM, Policy
 from vmem.reclaim import HostReclaim
-from vmem.scenario.decode import Place
 
 _SEPARATOR = ".py:"
 
