@@ -10,13 +10,14 @@ from rich.console import Console
 from rich.table import Table
 
 from vmem.cli.common import Interrupted, LateBar, json_option, plain_errors, write_json
-from vmem.cli.sweep import cell, dask_option, make_executor, workers_option
+from vmem.cli.sweep import cell, dask_option, workers_of, workers_option
 from vmem.errors import ConfigError
+from vmem.sweep.executors import Workers
 from vmem.sweep.grid import Base, Settings
 from vmem.sweep.objective import Objective, parse_objectives
 from vmem.sweep.plan import CONFIDENCE, Plan, keeps, search
 from vmem.sweep.point import Outcome
-from vmem.sweep.spread import MakeExecutor, Spread
+from vmem.sweep.spread import Spread
 
 
 @click.command()
@@ -59,7 +60,7 @@ def plan(
     runs: list[Settings] = [{**chosen, "seed": first + i} for i in range(seeds)]
     ratios = [round(least + i * step, 6) for i in range(int((most - least) / step + 1e-9) + 1)]
     base.scenario({**runs[0], "ratio": ratios[0]})
-    found = _search(base, ratios, runs, objectives, make_executor(workers, dask_address))
+    found = _search(base, ratios, runs, objectives, workers_of(workers, dask_address))
     console = Console(highlight=False)
     _print(found, objectives, console)
     write_json(json_file, _numbers(found, objectives))
@@ -71,9 +72,9 @@ def _search(
     ratios: list[float],
     runs: list[Settings],
     objectives: list[Objective],
-    make: MakeExecutor,
+    workers: Workers,
 ) -> Plan:
-    spread = Spread(base, make)
+    spread = Spread(base, workers.make, width=workers.width)
     rounds = len(ratios).bit_length()
     made = 0
     try:

@@ -12,10 +12,11 @@ from vmem.cli.common import Interrupted, LateBar, json_option, plain_errors, wri
 from vmem.errors import ConfigError
 from vmem.output import check_directory, write_together
 from vmem.sweep import executors
+from vmem.sweep.executors import Workers
 from vmem.sweep.grid import Base, Settings, parse_grid
 from vmem.sweep.journal import Journal
 from vmem.sweep.point import Outcome
-from vmem.sweep.spread import MakeExecutor, Spread
+from vmem.sweep.spread import Spread
 from vmem.sweep.table import columns, rows, to_csv, to_parquet
 
 JOURNAL = "points.jsonl"
@@ -61,7 +62,7 @@ def sweep(
         base.scenario(settings)
     check_directory(out)
     out.mkdir(parents=True, exist_ok=True)
-    outcomes = _run(base, grid, out, make_executor(workers, dask_address))
+    outcomes = _run(base, grid, out, workers_of(workers, dask_address))
     files = {"sweep.csv": to_csv(outcomes)}
     files |= _page(outcomes, scenario.stem)
     if parquet:
@@ -87,7 +88,7 @@ def _page(outcomes: list[Outcome], name: str) -> dict[str, bytes]:
     return {"sweep.html": sweep_html(outcomes, name).encode()}
 
 
-def make_executor(workers: int | None, dask_address: str | None) -> MakeExecutor:
+def workers_of(workers: int | None, dask_address: str | None) -> Workers:
     """What `--workers` and `--dask` ask for. ConfigError if both do."""
     if dask_address is None:
         return executors.processes(workers)
@@ -107,9 +108,9 @@ def _split(word: str) -> list[str]:
     return parts
 
 
-def _run(base: Base, grid: list[Settings], out: Path, make: MakeExecutor) -> list[Outcome]:
+def _run(base: Base, grid: list[Settings], out: Path, workers: Workers) -> list[Outcome]:
     done = 0
-    spread = Spread(base, make, Journal(out / JOURNAL, base))
+    spread = Spread(base, workers.make, Journal(out / JOURNAL, base), width=workers.width)
     try:
         with LateBar("running", unit="runs", patience=0.5) as bar:
 
