@@ -8,6 +8,7 @@ from typing import Any
 
 from vmem import __version__
 from vmem.errors import OutOfMemory
+from vmem.events import Event
 from vmem.guest import Process
 from vmem.hypervisor import Vm
 from vmem.machines import Machine, create_host, create_vm, host_summary
@@ -38,6 +39,8 @@ class Result:
     warnings: list[str]
     host: list[HostRow] = field(default_factory=list)
     policy: list[PolicyRow] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    """What happened on the host: docs/reference/events.md."""
 
 
 class _Job:
@@ -137,6 +140,11 @@ class Runner:
         """How much there is to run."""
         return f"{self.references:,} references"
 
+    @property
+    def decisions(self) -> list[PolicyRow]:
+        """None: a policy needs time."""
+        return []
+
     def run(self, progress: Progress | None = None) -> Result:
         """Runs every process to its end, in turns. `progress(done, total)` counts references."""
         timeline, host = self._rows(0), [host_row(self.hypervisor, 0)]
@@ -149,7 +157,8 @@ class Runner:
             timeline += self._rows(step)
             host.append(host_row(self.hypervisor, step))
         warnings = [text for machine in self._machines for text in machine.warnings()]
-        return Result(self.scenario, self._summary(step), timeline, warnings, host)
+        events = self.hypervisor.events()
+        return Result(self.scenario, self._summary(step), timeline, warnings, host, events=events)
 
     def _rows(self, step: int) -> list[Row]:
         return [machine.meter.row(step, self.hypervisor.now) for machine in self._machines]

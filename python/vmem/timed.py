@@ -10,6 +10,7 @@ from vmem.durations import format_duration
 from vmem.host_programs import HostPrograms
 from vmem.hypervisor import Hypervisor, Vm
 from vmem.machines import Machine, create_host, create_vm, host_summary
+from vmem.policies import PolicyRow
 from vmem.policy_run import PolicyRun
 from vmem.programs import Program
 from vmem.rows import Row, host_row
@@ -90,6 +91,11 @@ class TimedRunner:
         """How much there is to run."""
         return format_duration(self.duration)
 
+    @property
+    def decisions(self) -> list[PolicyRow]:
+        """What its policy has decided so far."""
+        return self._policy.rows
+
     def run(self, progress: Progress | None = None) -> Result:
         """Runs until the time is up or all programs have ended, then what slowdowns are measured against.
 
@@ -109,7 +115,9 @@ class TimedRunner:
         warnings = [text for machine in self._machines for text in machine.warnings()]
         warnings += self._host_programs.warnings() + self._policy.warnings()
         summary = self._summary(step, host.now - began, slowdowns)
-        return Result(self.scenario, summary, timeline, warnings, host_rows, self._policy.rows)
+        return Result(
+            self.scenario, summary, timeline, warnings, host_rows, self.decisions, self.hypervisor.events()
+        )
 
     def _run_until(self, until: int, began: int, progress: Progress | None, total: int) -> None:
         """With what host processes and the policy do on the way."""

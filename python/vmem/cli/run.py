@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,24 +14,30 @@ from rich.console import Console
 from vmem.cli.common import (
     Interrupted,
     LateBar,
-    Unit,
+    check_parent,
     json_bytes,
     json_option,
     plain_errors,
     write_json,
 )
+from vmem.cli.live import LiveView
 from vmem.cli.tables import print_run
+from vmem.columns import pyarrow, to_csv, to_parquet
 from vmem.durations import format_duration
-from vmem.output import check_directory, write_together
+from vmem.output import atomic_output, check_directory, write_together
 from vmem.policies import PolicyRow
 from vmem.report.numbers import short_count
 from vmem.report.view import view
-from vmem.rows import HOST_TIMELINE, TIMELINE
-from vmem.runner import Result, Runner
+from vmem.rows import HostRow, Row
+from vmem.runner import Progress, Result, Runner
 from vmem.scenario import BUILT_IN, Scenario
 from vmem.timed import TimedRunner
+from vmem.trace_events import trace_events
 
 NO_PLOTLY = "No report.html: it needs plotly, which is not installed (pip install plotly)."
+
+AnyRunner = Runner | TimedRunner
+Show = Callable[[AnyRunner], AbstractContextManager[Progress]]
 
 
 @click.command()
@@ -47,8 +52,26 @@ NO_PLOTLY = "No report.html: it needs plotly, which is not installed (pip instal
 @json_option
 @click.option("--check", is_flag=True, help="Check the scenario, boot its VMs and stop.")
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many references of each process.")
+@click.option("--live", is_flag=True, help="Show the host in the terminal while it runs.")
+@click.option("--parquet", is_flag=True, help="Write the tables as .parquet too.")
+@click.option(
+    "--trace-events",
+    "trace_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    callback=check_parent,
+    help="Write what happened to this file too, for Perfetto or Chrome.",
+)
 @plain_errors
-def run(scenario: Path | None, out: Path, json_file: Path | None, check: bool, limit: int | None) -> None:
+def run(
+    scenario: Path | None,
+    out: Path,
+    json_file: Path | None,
+    check: bool,
+    limit: int | None,
+    live: bool,
+    parquet: bool,
+    trace_file: Path | None,
+) -> None:
     """Run a SCENARIO: virtual machines on a host. Without one the built-in scenario runs.
 
     Prints what each VM's accesses met and cost, and writes summary.json, timeline.csv, host.csv and
@@ -61,8 +84,13 @@ def run(scenario: Path | None, out: Path, json_file: Path | None, check: bool, l
         _print_check(scenario, _runner(loaded))
         return
     check_directory(out)
-    result, files = _simulate(loaded, out)
+    if parquet:
+        pyarrow()
+    result, files = _simulate(loaded, out, _show_live if live else _show_bar, parquet)
     write_json(json_file, result.summary)
+    if trace_file is not None:
+        with atomic_output(trace_file) as output:
+            output.write(trace_events(result))
     print_run(view(result), Console(highlight=False))
     for warning in result.warnings:
         click.echo(f"Warning: {warning}", err=True)
@@ -71,42 +99,62 @@ def run(scenario: Path | None, out: Path, json_file: Path | None, check: bool, l
     click.echo(f"Wrote {', '.join(files)} to {out}")
 
 
-def _simulate(scenario: Scenario, out: Path) -> tuple[Result, list[str]]:
+def _show_bar(runner: AnyRunner) -> AbstractContextManager[Progress]:
+    """A progress bar on standard error."""
+    return LateBar("running", unit="references" if isinstance(runner, Runner) else "time", patience=0.5)
+
+
+def _show_live(runner: AnyRunner) -> AbstractContextManager[Progress]:
+    """The host itself on standard output, if that is a terminal."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        click.echo("Note: --live shows nothing: standard output is not a terminal.", err=True)
+        return _show_bar(runner)
+    return LiveView(runner, f"running {runner.scenario.name}", console)
+
+
+def _simulate(scenario: Scenario, out: Path, show: Show, parquet: bool) -> tuple[Result, list[str]]:
     """Runs it and writes its files, all or none."""
     done, total = 0, 0
     try:
         runner = _runner(scenario)
-        unit: Unit = "references" if isinstance(runner, Runner) else "time"
-        with LateBar("running", unit=unit, patience=0.5) as bar:
+        with show(runner) as shown:
 
             def progress(made: int, of: int) -> None:
                 nonlocal done, total
                 done, total = made, of
-                bar(made, of)
+                shown(made, of)
 
             result = runner.run(progress)
-        files = _files(result)
+        files = _files(result, parquet)
         write_together(out, files)
     except KeyboardInterrupt:
-        timed = scenario.run.duration is not None
-        shown = (
-            (format_duration(done), format_duration(total))
-            if timed
-            else (short_count(done), short_count(total))
-        )
-        made = f"after {shown[0]} of {shown[1]}{'' if timed else ' references'}; " if total else ""
-        raise Interrupted(f"{made}nothing was written.") from None
+        raise Interrupted(f"{_how_far(scenario, done, total)}nothing was written.") from None
     return result, list(files)
 
 
-def _files(result: Result) -> dict[str, bytes]:
-    files = {
-        "summary.json": json_bytes(result.summary),
-        "timeline.csv": _csv(TIMELINE, result.timeline),
-        "host.csv": _csv(HOST_TIMELINE, result.host),
+def _how_far(scenario: Scenario, done: int, total: int) -> str:
+    """Such as "after 2 s of 10 s; "."""
+    if not total:
+        return ""
+    if scenario.run.duration is not None:
+        return f"after {format_duration(done)} of {format_duration(total)}; "
+    return f"after {short_count(done)} of {short_count(total)} references; "
+
+
+def _files(result: Result, parquet: bool) -> dict[str, bytes]:
+    tables: dict[str, tuple[type[msgspec.Struct], Sequence[msgspec.Struct]]] = {
+        "timeline": (Row, result.timeline),
+        "host": (HostRow, result.host),
     }
     if result.scenario.policy is not None:
-        files["policy.csv"] = _csv(PolicyRow.__struct_fields__, result.policy)
+        tables["policy"] = (PolicyRow, result.policy)
+    files = {
+        "summary.json": json_bytes(result.summary),
+        **{f"{name}.csv": to_csv(kind, rows) for name, (kind, rows) in tables.items()},
+    }
+    if parquet:
+        files |= {f"{name}.parquet": to_parquet(kind, rows) for name, (kind, rows) in tables.items()}
     try:
         from vmem.report.page import report_html
     except ModuleNotFoundError as error:
@@ -116,15 +164,7 @@ def _files(result: Result) -> dict[str, bytes]:
     return {**files, "report.html": report_html(result).encode()}
 
 
-def _csv(columns: Sequence[str], rows: Sequence[msgspec.Struct]) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(msgspec.to_builtins(rows))
-    return text.getvalue().encode()
-
-
-def _runner(scenario: Scenario) -> Runner | TimedRunner:
+def _runner(scenario: Scenario) -> AnyRunner:
     if scenario.run.duration is not None:
         return TimedRunner(scenario)
     for trace in scenario.traces.values():
@@ -133,7 +173,7 @@ def _runner(scenario: Scenario) -> Runner | TimedRunner:
     return Runner(scenario)
 
 
-def _print_check(path: Path | None, runner: Runner | TimedRunner) -> None:
+def _print_check(path: Path | None, runner: AnyRunner) -> None:
     scenario = runner.scenario
     processes = sum(len(vm.process) * vm.count for vm in scenario.vms)
     name = str(path) if path else "the built-in scenario"

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vmem.cli.common import Interrupted, LateBar, json_option, plain_errors, write_json
+from vmem.columns import pyarrow
 from vmem.errors import ConfigError
 from vmem.output import check_directory, write_together
 from vmem.sweep import executors
@@ -56,6 +57,8 @@ def sweep(
 
     Finished runs are kept in the output directory: the same command goes on where it was interrupted.
     """
+    if parquet:
+        pyarrow()
     grid = parse_grid([part for word in words for part in _split(word)])
     base = Base.read(scenario)
     for settings in grid:
