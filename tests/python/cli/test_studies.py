@@ -40,8 +40,8 @@ def test_which_policy(keys: tuple[str, ...]) -> None:
     best, worst = rows[ranked[0]][0], rows[ranked[-1]][0]
     said = re.fullmatch(
         r"On this load (use '(?P<policy>\w+)'|leave it to the host's own swap): "
-        r"VMs wait (?P<best>[\d.]+%) of their time(, (?P<gain>\d+)% less than without a policy)?; worst is '(?P<bad>\w+)' with "
-        r"(?P<worst>[\d.]+%)\.",
+        r"VMs wait (?P<best>[\d.]+%) of their time(, (?P<gain>\d+)% less than without a policy)?; "
+        r"worst is '(?P<bad>\w+)' with (?P<worst>[\d.]+%)\.",
         sentence,
     )
     assert said is not None, sentence
@@ -68,12 +68,12 @@ def test_room_for_one_more(policies: tuple[str, ...]) -> None:
     assert never and f"{' and '.join(never)} will not make it" in sentence
 
 
-SHORT = ("--seeds 1 --least 3 --most 7 --step 2 --set run.duration=30s --set fleet.0.generate.vms=10",)
-AS_DOCUMENTED = ("--least 2 --most 7 --step 0.5 --seeds 3",)
+SHORT = "--seeds 1 --least 3 --most 7 --step 2 --set run.duration=30s --set fleet.0.generate.vms=10"
+AS_DOCUMENTED = "--least 2 --most 7 --step 0.5 --seeds 3"
 
 
 @pytest.mark.parametrize("options", [SHORT, pytest.param(AS_DOCUMENTED, marks=FULL)], ids=["short", "full"])
-def test_how_far_a_fleet_goes(options: tuple[str], tmp_path: Path) -> None:
+def test_how_far_a_fleet_goes(options: str, tmp_path: Path) -> None:
     numbers = tmp_path / "plan.json"
     words = ["-m", "vmem", "plan", EXAMPLES / "fleet.toml", "--slo", SLO, *options.split()]
     _, paragraph = _run(*words, "--json", numbers)
