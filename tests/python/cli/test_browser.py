@@ -142,6 +142,8 @@ def test_a_page_is_drawn_whole_and_without_complaint(name: str, small: Path, tmp
     dom, console = browse(page)
     assert console == []
     assert _Charts(dom).drawn == asked
+    buttons = set(re.findall(r'class="modebar-btn[^"]*" data-title="([^"]*)"', dom))
+    assert "Pan" in buttons and not re.search("share|cloud|edit", str(buttons), re.IGNORECASE)  # no uploads
 
 
 @pytest.mark.parametrize(
