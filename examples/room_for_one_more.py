@@ -3,8 +3,12 @@
 A VM of 1 GiB has used nearly all of it and now needs a quarter. The host needs 512 MiB: from the guest's
 balloon, by swapping the guest, or by a policy that is only asked now and then.
 
-Run it with: python examples/room_for_one_more.py
+Run it with: python examples/room_for_one_more.py [POLICY…]
+
+Policies are proxmox, mom and psi if none is named.
 """
+
+import sys
 
 import vmem
 from vmem.policies import POLICIES, Controller, Limits
@@ -58,11 +62,11 @@ def by_policy(name: str) -> tuple[float, vmem.Hypervisor, vmem.Vm]:
     return took, host, vm
 
 
-def main() -> None:
+def main(policies: list[str]) -> None:
     print(f"{'how':10} {'512 MiB free after':>19} {'waited meanwhile':>17} {'waited in its next burst':>25}")
     found = {}
     ways = {"balloon": by_balloon, "swap": by_swap} | {
-        name: (lambda name=name: by_policy(name)) for name in ("proxmox", "mom", "psi")
+        name: (lambda name=name: by_policy(name)) for name in policies
     }
     for how, way in ways.items():
         took, host, vm = way()
@@ -75,7 +79,8 @@ def main() -> None:
         got = f"{took:.1f} s" if host.now and took < 250 else "never"
         print(f"{how:10} {got:>19} {meanwhile:15.1f} s {found[how][1]:23.1f} s")
     never = [name for name, (took, _) in found.items() if took >= 250]
-    content = f"{' and '.join(never)} will not make it: they are content with what is free. " if never else ""
+    are = "they are" if len(never) > 1 else "it is"
+    content = f"{' and '.join(never)} will not make it: {are} content with what is free. " if never else ""
     print(
         f"\nFor a VM of 512 MiB set the balloon's target yourself: the room is there after "
         f"{found['balloon'][0]:.1f} s. {content}Swapping it takes {found['swap'][0]:.1f} s, and "
@@ -84,4 +89,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:] or ["proxmox", "mom", "psi"])

@@ -1,6 +1,8 @@
 """Which policy for this load? The same three VMs, whose needs move, under each policy.
 
-Run it with: python examples/which_policy.py [SCENARIO.toml]
+Run it with: python examples/which_policy.py [SCENARIO.toml] [KEY=VALUE…]
+
+Keys are those of `vmem sweep --grid`: `ratio=1.5`, `run.duration=60s`.
 """
 
 import sys
@@ -13,9 +15,9 @@ from vmem.sweep.grid import Base, parse_grid
 from vmem.sweep.spread import Spread
 
 
-def main(path: Path) -> None:
+def main(path: Path, keys: list[str]) -> None:
     spread = Spread(Base.read(path), lambda: ProcessPoolExecutor(mp_context=get_context("spawn")))
-    outcomes = spread.outcomes(parse_grid([f"policy=none,{','.join(POLICIES)}"]))
+    outcomes = spread.outcomes(parse_grid([f"policy=none,{','.join(POLICIES)}", *keys]))
     spread.close()
     print(
         f"{'policy':8} {'stall':>7} {'worst VM':>9} {'worst step':>11} {'host swap':>10} {'guest swap':>11}"
@@ -46,4 +48,6 @@ def main(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).with_name("which_policy.toml"))
+    given = [word for word in sys.argv[1:] if "=" not in word]
+    path = Path(given[0]) if given else Path(__file__).with_name("which_policy.toml")
+    main(path, [word for word in sys.argv[1:] if "=" in word])

@@ -52,12 +52,15 @@ class Phase(NamedTuple):
     exits: int
     host_time: int
     """Nanoseconds of the host's own CPUs."""
+    khz: int
+    """Of the processors, whose cycles these are."""
 
-    def seconds_per_gib(self, khz: int) -> float | None:
+    @property
+    def seconds_per_gib(self) -> float | None:
         """vCPU and host CPU time; None if nothing was moved."""
         if not self.bytes:
             return None
-        return (self.cycles / (khz * 1000) + self.host_time / 1e9) * _GIB / self.bytes
+        return (self.cycles / (self.khz * 1000) + self.host_time / 1e9) * _GIB / self.bytes
 
 
 class Outcome(NamedTuple):
@@ -216,6 +219,7 @@ class _Trial:
             counters["cycles"],
             measures.exits(counters),
             self._vm.scans()["host_ns"] + swapping,
+            self._khz,
         )
 
     def _since(self, before: Phase, moved: int) -> Phase:
@@ -226,4 +230,5 @@ class _Trial:
             now.cycles - before.cycles,
             now.exits - before.exits,
             now.host_time - before.host_time,
+            self._khz,
         )

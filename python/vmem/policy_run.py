@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vmem.hypervisor import Hypervisor
+from vmem.policies import Controller, Limits, PolicyRow
 from vmem.scenario import Scenario
-
-if TYPE_CHECKING:
-    from vmem.policies import PolicyRow
 
 _MOST_INCIDENTS = 100
 
@@ -18,8 +16,6 @@ class PolicyRun:
     """Nothing, if the scenario has no policy."""
 
     def __init__(self, scenario: Scenario, host: Hypervisor) -> None:
-        from vmem.policies import Controller, Limits
-
         choice = scenario.policy
         self._choice = choice
         self._began = host.now

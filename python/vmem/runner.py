@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vmem import __version__
 from vmem.errors import OutOfMemory
+from vmem.events import Event
 from vmem.guest import Process
 from vmem.hypervisor import Vm
 from vmem.machines import Machine, create_host, create_vm, host_summary
+from vmem.policies import PolicyRow
 from vmem.replay import Replay
 from vmem.rows import HostRow, Row, host_row
 from vmem.scenario import Process as ProcessSpec
@@ -18,9 +20,6 @@ from vmem.scenario import Scenario
 from vmem.scenario import Vm as VmSpec
 from vmem.scenario.workloads import Stream
 from vmem.summary import Summary
-
-if TYPE_CHECKING:
-    from vmem.policies import PolicyRow
 
 Progress = Callable[[int, int], object]
 """Called with (done, total)."""
@@ -40,6 +39,8 @@ class Result:
     warnings: list[str]
     host: list[HostRow] = field(default_factory=list)
     policy: list[PolicyRow] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    """What happened on the host: docs/reference/events.md."""
 
 
 class _Job:
@@ -139,6 +140,11 @@ class Runner:
         """How much there is to run."""
         return f"{self.references:,} references"
 
+    @property
+    def decisions(self) -> list[PolicyRow]:
+        """None: a policy needs time."""
+        return []
+
     def run(self, progress: Progress | None = None) -> Result:
         """Runs every process to its end, in turns. `progress(done, total)` counts references."""
         timeline, host = self._rows(0), [host_row(self.hypervisor, 0)]
@@ -151,7 +157,8 @@ class Runner:
             timeline += self._rows(step)
             host.append(host_row(self.hypervisor, step))
         warnings = [text for machine in self._machines for text in machine.warnings()]
-        return Result(self.scenario, self._summary(step), timeline, warnings, host)
+        events = self.hypervisor.events()
+        return Result(self.scenario, self._summary(step), timeline, warnings, host, events=events)
 
     def _rows(self, step: int) -> list[Row]:
         return [machine.meter.row(step, self.hypervisor.now) for machine in self._machines]

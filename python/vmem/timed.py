@@ -13,6 +13,7 @@ from vmem.errors import OutOfMemory
 from vmem.host_programs import HostPrograms
 from vmem.machines import create_host, host_summary
 from vmem.outcome import balloon_error, density, percentiles, together
+from vmem.policies import PolicyRow
 from vmem.policy_run import PolicyRun
 from vmem.rows import HostRow, Row, host_row
 from vmem.runner import SCHEMA, Progress, Result
@@ -57,6 +58,11 @@ class TimedRunner:
         """How much there is to run."""
         return format_duration(self.duration)
 
+    @property
+    def decisions(self) -> list[PolicyRow]:
+        """What its policy has decided so far."""
+        return self._policy.rows
+
     def run(self, progress: Progress | None = None) -> Result:
         """Runs until the time is up or all programs have ended, then what slowdowns are measured against.
 
@@ -78,7 +84,7 @@ class TimedRunner:
         warnings = self._stays.warnings() + self._host_programs.warnings() + self._policy.warnings()
         summary = self._summary(host.now - began, slowdowns, course)
         rows = [row for row in course.vms if row.vm in came]
-        return Result(self.scenario, summary, rows, warnings, course.host, self._policy.rows)
+        return Result(self.scenario, summary, rows, warnings, course.host, self.decisions, host.events())
 
     def _came(self) -> set[str]:
         """The names of VMs that there is something to tell of. OutOfMemory if there is none."""

@@ -34,7 +34,7 @@ R = TypeVar("R")
 Unit = Literal["bytes", "references", "runs", "time", "ways"]
 
 
-def _check_json(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
+def check_parent(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
     """What takes minutes to compute should not fail at its end for the name of a directory."""
     if path is not None and not path.parent.is_dir():
         raise click.BadParameter(f"{str(path.parent)!r}: no such directory")
@@ -45,7 +45,7 @@ json_option = click.option(
     "--json",
     "json_file",
     type=click.Path(path_type=Path, dir_okay=False),
-    callback=_check_json,
+    callback=check_parent,
     help="Write the numbers to this file too.",
 )
 

@@ -97,6 +97,9 @@ class _Column(NamedTuple):
 @click.option("--page", type=_PAGE, default="4KiB", show_default=True, help="The guest's largest page.")
 @click.option("--memory", help="The guest's memory, such as 2GiB; if not given, what the trace needs.")
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many references.")
+@click.option(
+    "--ghz", type=click.FloatRange(0.1, 10), help="Of the processors, with --mechanisms; 3 if not given."
+)
 @json_option
 @plain_errors
 def compare(
@@ -107,6 +110,7 @@ def compare(
     page: Backing,
     memory: str | None,
     limit: int | None,
+    ghz: float | None,
     json_file: Path | None,
 ) -> None:
     """Run TRACE (a file, or a shipped trace's name) in every MMU mode and variant, side by side.
@@ -115,10 +119,13 @@ def compare(
     """
     if mechanisms == (trace is not None):
         raise click.UsageError("accepted is either a TRACE or --mechanisms")
+    if ghz is not None and not mechanisms:
+        raise click.UsageError("--ghz: accepted with --mechanisms only; the modes are compared in cycles")
     if trace is None:
         from vmem.cli.mechanisms import compare_mechanisms
 
-        write_json(json_file, compare_mechanisms(parse_size(memory or "1GiB", "--memory"), backing))
+        size = parse_size(memory or "1GiB", "--memory")
+        write_json(json_file, compare_mechanisms(size, backing, ghz or 3.0))
         return
     processor = Cpu.preset(cpu)
     opened = Trace.open(trace)

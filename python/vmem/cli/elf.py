@@ -131,6 +131,8 @@ def _shown(host: Hypervisor, vm: Vm, wanted: Wanted, name: str) -> Shown:
         running=time.running,
         waiting=time.waiting,
         runnable=time.runnable,
+        passed=host.now,
+        outcome=None,
         slowdown=None,
         rows=(),
     )

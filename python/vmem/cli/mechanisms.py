@@ -18,8 +18,6 @@ from vmem.ways import WHAT
 SCHEMA = 1
 """Of the JSON: grows when a key changes its meaning or goes away."""
 
-_KHZ = 3_000_000
-
 
 def _seconds(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}" if value < 10 else f"{value:.1f}"
@@ -27,9 +25,9 @@ def _seconds(value: float | None) -> str:
 
 _COLUMNS: dict[str, Callable[[Outcome], str]] = {
     "got\nback": lambda o: f"{100 * o.reclaim.bytes / o.wanted:.0f}%",
-    "reclaim\ns/GiB": lambda o: _seconds(o.reclaim.seconds_per_gib(_KHZ)),
-    "return\ns/GiB": lambda o: _seconds(o.given_back.seconds_per_gib(_KHZ)),
-    "install\ns/GiB": lambda o: _seconds(o.install.seconds_per_gib(_KHZ)),
+    "reclaim\ns/GiB": lambda o: _seconds(o.reclaim.seconds_per_gib),
+    "return\ns/GiB": lambda o: _seconds(o.given_back.seconds_per_gib),
+    "install\ns/GiB": lambda o: _seconds(o.install.seconds_per_gib),
     "done\nafter": lambda o: f"{o.reclaim.elapsed / 1e9:.1f}s",
     "exits": lambda o: short_count(o.reclaim.exits),
     "2 MiB\nlost": lambda o: short_count(o.huge_pages_lost),
@@ -38,15 +36,16 @@ _COLUMNS: dict[str, Callable[[Outcome], str]] = {
 }
 
 
-def compare_mechanisms(memory: int, backing: Backing) -> dict[str, Any]:
+def compare_mechanisms(memory: int, backing: Backing, ghz: float) -> dict[str, Any]:
     """Prints the table. Returns what `--json` writes."""
     with LateBar("comparing", unit="ways", patience=0.5) as bar:
-        outcomes = compare(memory, backing=backing, progress=lambda done: bar(done, len(COMPARED)))
+        outcomes = compare(memory, backing=backing, ghz=ghz, progress=lambda done: bar(done, len(COMPARED)))
     _print(memory, backing, outcomes)
     return {
         "schema": SCHEMA,
         "memory_bytes": memory,
         "backing": backing,
+        "ghz": ghz,
         "mechanisms": [_numbers(outcome) for outcome in outcomes],
     }
 
@@ -92,7 +91,7 @@ def _numbers(outcome: Outcome) -> dict[str, Any]:
                 "cycles": phase.cycles,
                 "exits": phase.exits,
                 "host_ns": phase.host_time,
-                "seconds_per_gib": phase.seconds_per_gib(_KHZ),
+                "seconds_per_gib": phase.seconds_per_gib,
             }
             for name, phase in phases.items()
         },

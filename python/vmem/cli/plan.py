@@ -10,19 +10,21 @@ from rich.console import Console
 from rich.table import Table
 
 from vmem.cli.common import Interrupted, LateBar, json_option, plain_errors, write_json
-from vmem.cli.sweep import cell, dask_option, make_executor, workers_option
+from vmem.cli.sweep import cell, dask_option, workers_of, workers_option
 from vmem.errors import ConfigError
-from vmem.sweep.grid import Base, Settings
+from vmem.sweep.executors import Workers
+from vmem.sweep.grid import Base, Settings, parse_grid
 from vmem.sweep.objective import Objective, parse_objectives
 from vmem.sweep.plan import CONFIDENCE, Plan, keeps, search
 from vmem.sweep.point import Outcome
-from vmem.sweep.spread import MakeExecutor, Spread
+from vmem.sweep.spread import Spread
 
 
 @click.command()
 @click.argument("scenario", type=click.Path(path_type=Path))
 @click.option("--slo", required=True, metavar="OBJECTIVE", help="Such as 'stall<1%'; several with commas.")
 @click.option("--policy", "policy", metavar="NAME", help="Under this policy, rather than the scenario's.")
+@click.option("--set", "keys", metavar="KEY=VALUE", multiple=True, help="Set a key of the scenario first.")
 @click.option("--seeds", type=click.IntRange(1, 1000), default=5, show_default=True, help="Runs of a ratio.")
 @click.option(
     "--least", type=click.FloatRange(0.05, 100), default=1.0, show_default=True, help="First ratio."
@@ -37,6 +39,7 @@ def plan(
     scenario: Path,
     slo: str,
     policy: str | None,
+    keys: tuple[str, ...],
     seeds: int,
     least: float,
     most: float,
@@ -54,16 +57,26 @@ def plan(
         raise ConfigError(f"--most {most}: accepted is at least --least, {least}")
     objectives = parse_objectives(slo)
     base = Base.read(scenario)
-    chosen: Settings = {} if policy is None else {"policy": policy}
+    chosen = _chosen(policy, keys)
     first = base.scenario(chosen).host.seed
     runs: list[Settings] = [{**chosen, "seed": first + i} for i in range(seeds)]
     ratios = [round(least + i * step, 6) for i in range(int((most - least) / step + 1e-9) + 1)]
     base.scenario({**runs[0], "ratio": ratios[0]})
-    found = _search(base, ratios, runs, objectives, make_executor(workers, dask_address))
+    found = _search(base, ratios, runs, objectives, workers_of(workers, dask_address))
     console = Console(highlight=False)
     _print(found, objectives, console)
     write_json(json_file, _numbers(found, objectives))
     console.print(sentence(found, objectives, ratios))
+
+
+def _chosen(policy: str | None, keys: Sequence[str]) -> Settings:
+    """What all runs have in common. ConfigError unless each key has one value, and is not searched over."""
+    grid = parse_grid(keys)
+    if len(grid) > 1 or any(key in ("policy", "ratio", "seed") for key in grid[0]):
+        raise ConfigError(
+            f"--set {' '.join(keys)}: accepted are paths, each with one value, such as run.duration=60s"
+        )
+    return grid[0] if policy is None else {"policy": policy, **grid[0]}
 
 
 def _search(
@@ -71,9 +84,9 @@ def _search(
     ratios: list[float],
     runs: list[Settings],
     objectives: list[Objective],
-    make: MakeExecutor,
+    workers: Workers,
 ) -> Plan:
-    spread = Spread(base, make)
+    spread = Spread(base, workers.make, width=workers.width)
     rounds = len(ratios).bit_length()
     made = 0
     try:

@@ -9,13 +9,15 @@ from rich.console import Console
 from rich.table import Table
 
 from vmem.cli.common import Interrupted, LateBar, json_option, plain_errors, write_json
+from vmem.columns import pyarrow
 from vmem.errors import ConfigError
 from vmem.output import check_directory, write_together
 from vmem.sweep import executors
+from vmem.sweep.executors import Workers
 from vmem.sweep.grid import Base, Settings, parse_grid
 from vmem.sweep.journal import Journal
 from vmem.sweep.point import Outcome
-from vmem.sweep.spread import MakeExecutor, Spread
+from vmem.sweep.spread import Spread
 from vmem.sweep.table import columns, rows, to_csv, to_parquet
 
 JOURNAL = "points.jsonl"
@@ -55,13 +57,15 @@ def sweep(
 
     Finished runs are kept in the output directory: the same command goes on where it was interrupted.
     """
+    if parquet:
+        pyarrow()
     grid = parse_grid([part for word in words for part in _split(word)])
     base = Base.read(scenario)
     for settings in grid:
         base.scenario(settings)
     check_directory(out)
     out.mkdir(parents=True, exist_ok=True)
-    outcomes = _run(base, grid, out, make_executor(workers, dask_address))
+    outcomes = _run(base, grid, out, workers_of(workers, dask_address))
     files = {"sweep.csv": to_csv(outcomes)}
     files |= _page(outcomes, scenario.stem)
     if parquet:
@@ -87,7 +91,7 @@ def _page(outcomes: list[Outcome], name: str) -> dict[str, bytes]:
     return {"sweep.html": sweep_html(outcomes, name).encode()}
 
 
-def make_executor(workers: int | None, dask_address: str | None) -> MakeExecutor:
+def workers_of(workers: int | None, dask_address: str | None) -> Workers:
     """What `--workers` and `--dask` ask for. ConfigError if both do."""
     if dask_address is None:
         return executors.processes(workers)
@@ -107,9 +111,9 @@ def _split(word: str) -> list[str]:
     return parts
 
 
-def _run(base: Base, grid: list[Settings], out: Path, make: MakeExecutor) -> list[Outcome]:
+def _run(base: Base, grid: list[Settings], out: Path, workers: Workers) -> list[Outcome]:
     done = 0
-    spread = Spread(base, make, Journal(out / JOURNAL, base))
+    spread = Spread(base, workers.make, Journal(out / JOURNAL, base), width=workers.width)
     try:
         with LateBar("running", unit="runs", patience=0.5) as bar:
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from vmem.decode import Place, decode_table, names
 from vmem.policies.esx import EsxRules
 from vmem.policies.model import Policy, Rules
 from vmem.policies.mom import MomRules
 from vmem.policies.proxmox import ProxmoxRules
 from vmem.policies.psi import PsiRules
 from vmem.policies.static import StaticRules
-from vmem.scenario.decode import Place, decode_table, names
 
 POLICIES: dict[str, type[Rules]] = {
     rules.name: rules for rules in (StaticRules, EsxRules, MomRules, ProxmoxRules, PsiRules)

@@ -10,12 +10,12 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
+from vmem.decode import Nanoseconds
 from vmem.policies.esx_activity import ActivityEstimate
 from vmem.policies.esx_allocation import Claim, allocate
 from vmem.policies.model import Percent, Rules, Targets
 from vmem.policies.views import HostView, VmView
 from vmem.reclaim import HostReclaim
-from vmem.scenario.decode import Nanoseconds
 
 Tax = Annotated[float, Meta(ge=0, lt=1, description="a share from 0, below 1")]
 Gain = Annotated[float, Meta(gt=0, le=1, description="a gain above 0, at most 1")]

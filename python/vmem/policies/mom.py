@@ -8,9 +8,9 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
+from vmem.decode import Nanoseconds
 from vmem.policies.model import Rules, Share, Targets
 from vmem.policies.views import HostView, VmView
-from vmem.scenario.decode import Nanoseconds
 
 
 class MomRules(Rules, frozen=True, kw_only=True):

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vmem.decode import Place
 from vmem.errors import ConfigError
 from vmem.policies.model import LINUX_RECLAIM, Policy
 from vmem.reclaim import HostReclaim
-from vmem.scenario.decode import Place
 
 _SEPARATOR = ".py:"
 
@@ -39,10 +39,15 @@ def is_own(name: object) -> bool:
     return isinstance(name, str) and _SEPARATOR in name
 
 
+def file_of(name: str) -> str:
+    """The file in such a name."""
+    return name.partition(_SEPARATOR)[0] + ".py"
+
+
 def decode_own(name: str, parameters: dict[str, Any], at: Place) -> OwnRules:
     """Runs the file and makes the policy once, to see whether it can be. ConfigError says why it cannot."""
-    file, _, attribute = name.partition(_SEPARATOR)
-    path = (at.base / (file + ".py")).absolute()
+    attribute = name.partition(_SEPARATOR)[2]
+    path = (at.base / file_of(name)).absolute()
     where = at.key("name")
     if not path.is_file():
         where.reject(name, f"FILE.py:CLASS, and there is no file {str(path)!r}")

@@ -7,9 +7,9 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
+from vmem.decode import Bytes
 from vmem.policies.model import Percent, Rules, Share, Targets
 from vmem.policies.views import HostView, VmView
-from vmem.scenario.decode import Bytes
 
 _MIB = 1 << 20
 

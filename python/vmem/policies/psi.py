@@ -11,9 +11,9 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
+from vmem.decode import Bytes
 from vmem.policies.model import Rules, Share, Targets
 from vmem.policies.views import HostView, VmView
-from vmem.scenario.decode import Bytes
 
 _PAGE = 4096
 Positive = Annotated[float, Meta(gt=0, description="a number above 0")]

@@ -54,7 +54,7 @@ def moments(result: Result, shown: Sequence[Shown]) -> dict[str, list[Moment]]:
 def _sum(rows: Sequence[PolicyRow]) -> Moment:
     return Moment(
         rows[0].time_ns,
-        sum(row.actual - (row.guest_free or 0) for row in rows),
+        sum(max(0, row.actual - (row.guest_free or 0)) for row in rows),
         sum(row.target if row.wanted is None else row.wanted for row in rows),
         sum(row.actual for row in rows),
         sum(row.resident for row in rows),

@@ -9,7 +9,21 @@ import plotly.graph_objects as go
 import plotly.io
 from plotly.offline import get_plotlyjs
 
-_CONFIG = {"displaylogo": False, "responsive": True, "modeBarButtonsToRemove": ["select2d", "lasso2d"]}
+_CONFIG = {
+    "displaylogo": False,
+    "responsive": True,
+    # What is left fits beside a chart of two bars, and sends nothing to anybody.
+    "modeBarButtonsToRemove": [
+        "select2d",
+        "lasso2d",
+        "zoomIn2d",
+        "zoomOut2d",
+        "autoScale2d",
+        "sendChartToCloud",
+        "sendDataToCloud",
+    ],
+    "plotlyServerURL": "",
+}
 
 
 def _text(name: str) -> str:

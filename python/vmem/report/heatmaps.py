@@ -10,12 +10,15 @@ import plotly.graph_objects as go
 from vmem import __version__
 from vmem.report import style
 from vmem.report.document import chart, document
+from vmem.report.numbers import short_count
 from vmem.sweep.answers import MEANING
 from vmem.sweep.grid import Setting
 from vmem.sweep.point import Outcome
 
 SHOWN = ("stall", "stall_worst", "slowdown_worst", "access_p99_ns", "host_swapped_in", "guest_swapped_in")
 _SHARES = ("stall", "stall_worst")
+_PLAIN = ("stall", "slowdown")
+"""Numbers that are small; the others are counts and nanoseconds."""
 
 
 def axes(outcomes: Sequence[Outcome]) -> tuple[str, str | None]:
@@ -47,10 +50,12 @@ def heatmap(outcomes: Sequence[Outcome], name: str) -> go.Figure | None:
         x=[str(x) for x in columns],
         y=[str(y) for y in rows],
         z=means,
-        text=[["" if z is None else f"{z:,.3g}" for z in row] for row in means],
+        text=[[_number(z, name) for z in row] for row in means],
         texttemplate="%{text}",
-        colorscale="Cividis",
-        reversescale=True,
+        textfont={"color": style.INK},
+        colorscale=style.HEAT,
+        xgap=1,
+        ygap=1,
         colorbar={"title": {"text": "%" if name in _SHARES else ""}, "thickness": 12},
         hovertemplate=f"{across} %{{x}}, {down or ''} %{{y}}: %{{z:,.4g}}<extra></extra>",
     )
@@ -62,13 +67,20 @@ def heatmap(outcomes: Sequence[Outcome], name: str) -> go.Figure | None:
     return figure
 
 
+def _number(value: float | None, name: str) -> str:
+    if value is None:
+        return ""
+    return f"{value:.2f}" if name.startswith(_PLAIN) else short_count(value)
+
+
 def sweep_html(outcomes: Sequence[Outcome], name: str) -> str:
     """The page of a sweep's results: one HTML document that loads nothing."""
     sections = []
     for number in SHOWN:
         figure = heatmap(outcomes, number)
         if figure is not None:
-            meaning = f"{escape(MEANING[number])}. Runs that differ in other keys: their mean."
+            what = MEANING[number][:1].upper() + MEANING[number][1:]
+            meaning = f"{escape(what)}. Runs that differ in other keys: their mean."
             sections.append(
                 f'<section><h2>{escape(number)}</h2><p class="how">{meaning}</p>'
                 f"{chart(figure, number)}</section>"

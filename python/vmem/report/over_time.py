@@ -19,17 +19,17 @@ def host(shown: Sequence[Shown], rows: Sequence[HostRow], total: int, axis: Axis
     """Machine memory by holder, stacked up to all of it: VMs, host processes, tables, what is free."""
     figure = go.Figure()
     x = [axis.of(row) for row in rows]
-    holders: list[tuple[str, list[int], str]] = [
+    holders: list[tuple[str, list[int], style.Fill]] = [
         (vm.label, [row.resident_bytes for row in vm.rows], style.HOLDERS[i % len(style.HOLDERS)])
         for i, vm in enumerate(shown)
     ]
     if any(row.process_bytes for row in rows):
-        holders.append(("host's own programs", [row.process_bytes for row in rows], style.GREY))
+        holders.append(("host's own programs", [row.process_bytes for row in rows], style.PROCESSES))
     holders += [
-        ("hypervisor's tables", [row.table_bytes for row in rows], style.BLACK),
+        ("hypervisor's tables", [row.table_bytes for row in rows], style.TABLES_HELD),
         ("free", [row.free_bytes for row in rows], style.FREE),
     ]
-    for name, held, colour in holders:
+    for name, held, fill in holders:
         figure.add_scatter(
             x=x,
             y=[count / _MIB for count in held],
@@ -37,7 +37,8 @@ def host(shown: Sequence[Shown], rows: Sequence[HostRow], total: int, axis: Axis
             mode="lines",
             stackgroup="memory",
             line={"width": 0.8, "color": "white"},
-            fillcolor=colour,
+            fillcolor=fill.colour,
+            fillpattern=fill.hatched,
             hovertemplate="%{y:,.1f} MiB " + name + "<extra></extra>",
         )
     style.frame(figure, 420, hovermode="x unified")
@@ -68,7 +69,7 @@ def stall(shown: Sequence[Shown], axis: Axis) -> go.Figure:
                 name=name,
                 legendgroup=name,
                 showlegend=index == 0,
-                marker={"color": style.TIMES[name], "line": {"width": 0}},
+                marker={**style.TIMES[name].marker, "line": {"width": 0}},
                 hovertemplate="%{y:.1f} % " + name + "<extra></extra>",
                 **place_of(index),
             )

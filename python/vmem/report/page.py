@@ -49,7 +49,7 @@ def report_html(result: Result) -> str:
             f"{host['cpu']}, {format_size(host['memory_bytes'])} of memory, seed {host['seed']}; "
             f"{len(result.summary['vms'])} VMs, {sum(vm.references for vm in shown):,} references"
         ),
-        findings="".join(f"<li>{escape(text)}</li>" for text in findings(shown)),
+        findings=_findings(findings(shown)),
         warnings="".join(f'<p class="warning">{escape(text)}</p>' for text in result.warnings),
         summary=_table(shown, _ROWS),
         ended=chart(charts.ended(shown), "ended"),
@@ -61,6 +61,14 @@ def report_html(result: Result) -> str:
         policy=_policy(result, shown, axis),
         scenario=escape(result.scenario.text),
     )
+
+
+def _findings(found: list[str]) -> str:
+    """The section that a reader begins with; nothing if there is nothing to say."""
+    if not found:
+        return ""
+    items = "".join(f"<li>{escape(text)}</li>" for text in found)
+    return f"<section><h2>In short</h2><ul>{items}</ul></section>"
 
 
 def _over_time(result: Result, shown: list[Shown], axis: Axis) -> str:
@@ -95,7 +103,7 @@ def _policy(result: Result, shown: list[Shown], axis: Axis) -> str:
 
 def findings(shown: list[Shown]) -> list[str]:
     """What a reader would want to be told first: what each program costs, and how much more elsewhere."""
-    found = [_time_found(vm) for vm in shown if vm.slowdown is not None]
+    found = [_time_found(vm) for vm in shown if vm.slowdown is not None or vm.waiting]
     for name, vms in charts.groups(shown).items():
         base = next((vm for vm in vms if vm.mmu == "native"), vms[0])
         cost = base.rates["cycles_per_access"]
@@ -109,8 +117,9 @@ def findings(shown: list[Shown]) -> list[str]:
 def _time_found(vm: Shown) -> str:
     """How a VM fared in a run over time."""
     waiting, queued = vm.waiting / max(1, vm.passed), vm.runnable / max(1, vm.passed)
+    slowdown = "" if vm.slowdown is None else f"slowdown {vm.slowdown:.2f}; "
     return (
-        f"{vm.label}: slowdown {vm.slowdown:.2f}; its vCPUs waited for disk or swap {waiting:.1%} of the "
+        f"{vm.label}: {slowdown}its vCPUs waited for disk or swap {waiting:.1%} of the "
         f"time, and had no physical CPU {queued:.1%}."
     )
 

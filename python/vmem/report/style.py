@@ -19,20 +19,25 @@ class Fill(NamedTuple):
 
     colour: str
     pattern: str = ""
-    hatching: str = "white"
+    hatching: str = "#ffffff"
 
     @property
     def marker(self) -> dict[str, Any]:
         return {
             "color": self.colour,
             "line": {"color": "white", "width": 1},
-            "pattern": {
-                "shape": self.pattern,
-                "fillmode": "overlay",
-                "fgcolor": self.hatching,
-                "size": 7,
-                "solidity": 0.2,
-            },
+            "pattern": self.hatched,
+        }
+
+    @property
+    def hatched(self) -> dict[str, Any]:
+        """As a bar's pattern, or an area's."""
+        return {
+            "shape": self.pattern,
+            "fillmode": "overlay",
+            "fgcolor": self.hatching,
+            "size": 7,
+            "solidity": 0.2,
         }
 
 
@@ -52,13 +57,29 @@ CAUSES = {
     "walk": Fill(BLUE),
     "assist": Fill(GREEN, "."),
     "guest_fault": Fill(YELLOW, "\\", "#8f8500"),
-    "exit": Fill(VERMILION),
+    "exit": Fill(VERMILION, "|"),
     "host": Fill(PURPLE, "/"),
     "reclaim": Fill(BLACK, "x"),
 }
-HOLDERS = (SKY, ORANGE, BLUE, GREEN, YELLOW, PURPLE, VERMILION)
-FREE = "#f3f5f7"
-TIMES = {"running": GREEN, "waiting for disk or swap": VERMILION, "no physical CPU": YELLOW}
+HOLDERS = (
+    Fill(SKY),
+    Fill(ORANGE, "/"),
+    Fill(BLUE),
+    Fill(YELLOW, "\\", "#8f8500"),
+    Fill(GREEN),
+    Fill(PURPLE, "x"),
+    Fill(VERMILION, "|"),
+)
+"""VMs in a stack, over and over."""
+PROCESSES, TABLES_HELD, FREE = Fill(GREY, ".", MUTED), Fill(BLACK), Fill("#f3f5f7")
+"""Above them."""
+TIMES = {
+    "running": Fill(GREY),
+    "waiting for disk or swap": Fill(VERMILION),
+    "no physical CPU": Fill(BLUE, "/"),
+}
+HEAT = ((0.0, "#f7fbff"), (1.0, "#4292c6"))
+"""Of heatmaps: more is darker, and ink can be read on all of it."""
 EVENTS = {
     "TLB misses": Stroke(BLUE, "solid", "circle"),
     "guest faults": Stroke(ORANGE, "dash", "square-open"),

@@ -10,8 +10,8 @@ from typing import Any
 from msgspec import structs
 
 from vmem.cpu import Cpu
+from vmem.decode import Place, decode_table
 from vmem.errors import ConfigError, TraceError
-from vmem.scenario.decode import Place, decode_table
 from vmem.scenario.fleet import expand
 from vmem.scenario.model import MODES, PAGES, Document, Host, HostProcess, Process, Run, Vm
 from vmem.scenario.policy import PolicyChoice

@@ -6,9 +6,9 @@ import csv
 import io
 from pathlib import Path
 
+from vmem.decode import Place
 from vmem.durations import parse_duration
 from vmem.errors import ConfigError
-from vmem.scenario.decode import Place
 from vmem.sizes import parse_size
 
 Curve = tuple[tuple[int, int, int], ...]

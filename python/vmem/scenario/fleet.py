@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from vmem.scenario.decode import Bytes, Nanoseconds, Place, decode_table
+from vmem.decode import Bytes, Nanoseconds, Place, decode_table
 from vmem.scenario.workloads import Demand
 
 if TYPE_CHECKING:

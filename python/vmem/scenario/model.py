@@ -7,8 +7,8 @@ from typing import Annotated, get_args
 import msgspec
 from msgspec import Meta
 
+from vmem.decode import Bytes, Nanoseconds, decode_nested, decode_tables, names
 from vmem.hypervisor import Admission, Backing, MmuMode, ShadowSync
-from vmem.scenario.decode import Bytes, Nanoseconds, decode_nested, decode_tables, names
 from vmem.scenario.policy import PolicyChoice, decode_policy
 from vmem.scenario.workloads import Workload, decode_workload
 from vmem.ways import WAYS, Reclaim

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from vmem.scenario.decode import Place, decode_duration
-
-if TYPE_CHECKING:
-    from vmem.policies.model import Rules
-    from vmem.policies.own import OwnRules
+from vmem.decode import Place, decode_duration, names
+from vmem.policies.catalogue import POLICIES, decode_rules
+from vmem.policies.controller import FLOOR
+from vmem.policies.model import Rules
+from vmem.policies.own import OwnRules, decode_own, is_own
 
 COMMON = ("name", "interval", "floor", "agents")
 """Keys of every policy; the others are its own parameters."""
@@ -30,11 +30,6 @@ class PolicyChoice:
 
 def decode_policy(value: object, at: Place) -> PolicyChoice:
     """ConfigError names the key that is unknown or wrong, and what is accepted."""
-    from vmem.policies.catalogue import POLICIES, decode_rules
-    from vmem.policies.controller import FLOOR
-    from vmem.policies.own import decode_own, is_own
-    from vmem.scenario.decode import names
-
     if not isinstance(value, dict) or "name" not in value:
         at.reject(value, f"a table with name = {names(POLICIES)}")
     parameters: dict[str, Any] = {key: item for key, item in value.items() if key not in COMMON}

@@ -12,9 +12,9 @@ import msgspec
 from msgspec import Meta
 
 from vmem import _core
+from vmem.decode import Bytes, Nanoseconds, Place, decode_table, names
 from vmem.errors import ConfigError
 from vmem.scenario.curve import Curve, decode_curve
-from vmem.scenario.decode import Bytes, Nanoseconds, Place, decode_table, names
 from vmem.traces import Trace
 from vmem.traces.model import Item, Progress, References, Totals
 

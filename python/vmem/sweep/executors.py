@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from vmem.errors import ConfigError
 
 T = TypeVar("T")
 
 
-def processes(workers: int | None) -> Callable[[], Executor]:
+class Workers(NamedTuple):
+    """What makes an executor, and how many runs it makes at once; None: that may change."""
+
+    make: Callable[[], Executor]
+    width: int | None
+
+
+def processes(workers: int | None) -> Workers:
     """A pool of so many processes; None: one for each processor. They leave Ctrl-C to their parent."""
     context = multiprocessing.get_context("spawn")
-    return lambda: ProcessPoolExecutor(workers, mp_context=context, initializer=_ignore_interrupts)
+    width = workers or os.cpu_count() or 1
+    return Workers(
+        lambda: ProcessPoolExecutor(width, mp_context=context, initializer=_ignore_interrupts), width
+    )
 
 
 def _ignore_interrupts() -> None:
@@ -39,7 +50,7 @@ class _Cluster(Executor):
         self._client.close()
 
 
-def dask(address: str) -> Callable[[], Executor]:
+def dask(address: str) -> Workers:
     """The cluster at that address. ConfigError where there is none, or no Dask."""
     try:
         from distributed import Client
@@ -53,4 +64,4 @@ def dask(address: str) -> Callable[[], Executor]:
             told = " ".join(str(error).split())[:200]
             raise ConfigError(f"--dask {address!r}: {told}; accepted is a scheduler's address") from None
 
-    return make
+    return Workers(make, None)

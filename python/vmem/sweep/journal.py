@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import msgspec
 
-from vmem import __version__
 from vmem.errors import ConfigError
 from vmem.sweep.grid import Base, Settings
 from vmem.sweep.point import Outcome
+from vmem.sweep.sources import Sources
 
 
 class Journal:
-    """A file of one line for each finished run. Those of another scenario, or version, are not reused."""
+    """A file of one line for each finished run.
+
+    Those that were made of another scenario, other files named in it, or by another version are not reused.
+    """
 
     def __init__(self, path: Path, base: Base) -> None:
         self._path = path
-        self._scenario = hashlib.sha256(f"{__version__}\n{base.text}".encode()).hexdigest()[:16]
+        self._sources = Sources(base)
         self._done = self._read()
 
     def _read(self) -> dict[bytes, Outcome]:
@@ -28,8 +30,8 @@ class Journal:
         for line in self._path.read_bytes().splitlines():
             try:
                 entry = msgspec.json.decode(line)
-                if entry["scenario"] == self._scenario:
-                    outcome = msgspec.convert(entry["outcome"], Outcome)
+                outcome = msgspec.convert(entry["outcome"], Outcome)
+                if entry["sources"] == self._sources.digest(outcome.settings):
                     done[_key(outcome.settings)] = outcome
             except (msgspec.DecodeError, msgspec.ValidationError, KeyError, TypeError):
                 continue  # the line that an interruption cut, or a stranger's
@@ -42,7 +44,7 @@ class Journal:
     def add(self, outcome: Outcome) -> None:
         """Keeps a run. ConfigError where nothing can be written."""
         self._done[_key(outcome.settings)] = outcome
-        line = msgspec.json.encode({"scenario": self._scenario, "outcome": outcome})
+        line = msgspec.json.encode({"sources": self._sources.digest(outcome.settings), "outcome": outcome})
         try:
             with self._path.open("ab") as file:
                 file.write(line + b"\n")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 
 from vmem.sweep.grid import Base, Settings
 from vmem.sweep.journal import Journal
+from vmem.sweep.order import Order
 from vmem.sweep.point import Outcome, run_point
 
 RETRIES = 2
@@ -26,9 +27,16 @@ class Spread:
         *,
         retries: int = RETRIES,
         run: Run = run_point,
+        width: int | None = None,
     ) -> None:
+        """`width`: how many runs are made at once; the others wait here, where the longest goes first.
+
+        None: the executor gets all of them, in their order.
+        """
         self._base, self._make, self._journal = base, make_executor, journal
         self._retries, self._run = retries, run
+        # One more for every four, so that none who is done waits for this process to notice.
+        self._most = None if width is None else width + max(1, width // 4)
         self._executor = make_executor()
         self._pending: dict[Future[Outcome], int] = {}
 
@@ -44,20 +52,26 @@ class Spread:
             self._journal.find(settings) if self._journal else None for settings in grid
         ]
         tries = dict.fromkeys((i for i, outcome in enumerate(found) if outcome is None), 0)
-        self._submit(tries, grid)
+        order = Order(list(grid))
+        for outcome in found:
+            if outcome is not None:
+                order.learn(outcome.settings, outcome.seconds)
+        order.add(tries)
+        self._submit(order, grid)
         while True:
             if progress is not None:
                 progress(sum(outcome is not None for outcome in found), len(grid))
             if not self._pending:
                 break
             done, _ = wait(self._pending, timeout=0.5, return_when=FIRST_COMPLETED)
-            again = []
             for future in done:
                 i = self._pending.pop(future)
-                found[i] = self._take(future, grid[i], tries, i)
-                if found[i] is None:
-                    again.append(i)
-            self._submit(again, grid)
+                outcome = found[i] = self._take(future, grid[i], tries, i)
+                if outcome is None:
+                    order.add([i])
+                elif outcome.error is None:
+                    order.learn(outcome.settings, outcome.seconds)
+            self._submit(order, grid)
         return [outcome for outcome in found if outcome is not None]
 
     def _take(
@@ -78,8 +92,9 @@ class Spread:
             self._journal.add(outcome)
         return outcome
 
-    def _submit(self, which: Iterable[int], grid: Sequence[Settings]) -> None:
-        for i in which:
+    def _submit(self, order: Order, grid: Sequence[Settings]) -> None:
+        while order and (self._most is None or len(self._pending) < self._most):
+            i = order.first() if self._most is None else order.longest()
             try:
                 future = self._executor.submit(self._run, self._base, grid[i])
             except BrokenExecutor:

@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from vmem.errors import ConfigError
+from vmem.columns import columns_to_parquet
 from vmem.sweep.answers import MEANING
 from vmem.sweep.grid import Settings
 from vmem.sweep.point import Outcome
@@ -44,18 +44,9 @@ def to_csv(outcomes: Sequence[Outcome]) -> bytes:
 
 def to_parquet(outcomes: Sequence[Outcome]) -> bytes:
     """ConfigError without pyarrow."""
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ModuleNotFoundError:
-        raise ConfigError("--parquet: pyarrow is not installed (pip install 'vmem-sim[parquet]')") from None
     table = rows(outcomes)
     names = columns([outcome.settings for outcome in outcomes])
-    written = io.BytesIO()
-    pyarrow.parquet.write_table(
-        pyarrow.table({name: [row.get(name) for row in table] for name in names}), written
-    )
-    return written.getvalue()
+    return columns_to_parquet({name: [row.get(name) for row in table] for name in names})
 
 
 def _column(key: str) -> str:

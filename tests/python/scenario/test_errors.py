@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import vmem
+from vmem.decode import names
 from vmem.scenario import MODES, Scenario
-from vmem.scenario.decode import names
 from vmem.scenario.model import SYNCS
 
 GOOD = {

@@ -7,7 +7,7 @@ import pytest
 
 from reference import workloads as model
 from reference.workloads import hashed, inverse_powers
-from vmem.scenario.decode import Place
+from vmem.decode import Place
 from vmem.scenario.workloads import KINDS as ALL_KINDS
 from vmem.scenario.workloads import Stream, decode_workload
 from vmem.traces import References

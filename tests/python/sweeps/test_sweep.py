@@ -131,6 +131,45 @@ def test_an_interrupted_sweep_goes_on(scenario: Path, tmp_path: Path) -> None:
     assert Journal(tmp_path / "j", other).find(grid[0]) is None
 
 
+NAMES_FILES = """
+[host]
+memory = "96MiB"
+[policy]
+name = "own.py:Own"
+[[fleet]]
+name = "web"
+curves = "fleet.csv"
+scale = 0.01
+least = "16MiB"
+[run]
+duration = "1s"
+"""
+
+
+@pytest.mark.parametrize("changed", ["fleet.csv", "own.py", "scenario.toml", "curve.csv", "version"])
+def test_a_run_is_made_anew_when_anything_that_it_is_made_of_has_changed(
+    tmp_path: Path, changed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The scenario, the files that it and the grid name, and vmem."""
+    (tmp_path / "fleet.csv").write_text("vm,time,provisioned,used\na,0,1GiB,256MiB\n")
+    (tmp_path / "own.py").write_text("class Own:\n    def decide(self, host, vms):\n        return {}\n")
+    (tmp_path / "curve.csv").write_text("time,allocated,active\n0,1MiB,1MiB\n")
+    (tmp_path / "scenario.toml").write_text(NAMES_FILES)
+
+    def journal() -> Journal:
+        return Journal(tmp_path / "j", Base.read(tmp_path / "scenario.toml"))
+
+    settings: Settings = {"seed": 1, "vm.0.process.0.workload.curve": "curve.csv"}
+    journal().add(Outcome(settings, {"stall": 0.0}, None, 0.0))
+    assert journal().find(settings) is not None
+    if changed == "version":
+        monkeypatch.setattr("vmem.sweep.sources.__version__", "another")
+    else:
+        with (tmp_path / changed).open("a") as file:
+            file.write("\n")
+    assert journal().find(settings) is None
+
+
 def dies_once(base: Base, settings: Settings) -> Outcome:
     """Takes its whole process with it the first time."""
     marker = Path(base.directory) / f"died-{settings['seed']}"
