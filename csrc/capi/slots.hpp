@@ -31,7 +31,7 @@ struct SlotOf;
 /// died after them.
 template <class Handle>
 class Slots {
-  using Slot = SlotOf<Handle>::type;
+  using Slot = typename SlotOf<Handle>::type;
 
  public:
   template <class Object>
@@ -66,7 +66,7 @@ class Slots {
 /// The object of a handle. NULL, destroyed, and of another kind: VMEM_E_HANDLE.
 template <class Handle>
 auto& object_of(Handle* handle, const char* name) {
-  using Slot = SlotOf<Handle>::type;
+  using Slot = typename SlotOf<Handle>::type;
   if (handle == nullptr) [[unlikely]]
     throw Refusal(VMEM_E_HANDLE, std::string(name) + " is NULL");
   const auto* const slot = reinterpret_cast<const Slot*>(handle);

@@ -211,7 +211,7 @@ void end_something(World& world) {
   } else if (world.source.one_in(4)) {
     world.tally.add(vmem_vm_destroy(world.host, vm));
     if (!world.source.one_in(5)) std::erase(world.vms, vm);
-    if (!world.source.one_in(5)) std::erase_if(world.processes, [&](const auto& of) { return of.first == vm; });
+    if (!world.source.one_in(5)) std::erase_if(world.processes, [gone = vm](const auto& of) { return of.first == gone; });
   }
 }
 

@@ -1,7 +1,7 @@
 """The C interface from Python, through cffi: `lib.vmem_…` and `ffi`, as `vmem/vmem.h` declares them.
 
 For programs that are to become C ones, and for tests of the library itself; `vmem.Mmu` and `vmem.Hypervisor`
-are the Python interface.
+are the Python interface::
 
     from vmem.capi import check, ffi, lib, structure
 
