@@ -1,4 +1,4 @@
-"""The documentation site: `sphinx-build -W docs build/site`. Pages are the Markdown files; _toc.yml has their order."""
+"""The documentation site: `sphinx-build -W docs build/site`. _toc.yml has the order of its pages."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """`{c-header} host.h`: everything that a header of the C interface declares, with what its comments say.
 
-The headers are the documentation; nothing of it is written a second time. A comment belongs to the declarations that
-follow it up to the next empty line.
+The headers are the documentation; nothing of it is written a second time. A comment belongs to the
+declarations that follow it up to the next empty line.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class CHeader(SphinxDirective):
             if not named:
                 yield f"\n{entry.comment}\n"
             for position, (kind, signature) in enumerate(named):
-                yield f"\n::::{{c:{kind}}} {signature.removeprefix('typedef ') if kind == 'type' else signature}\n"
+                yield f"\n::::{{c:{kind}}} {signature.removeprefix('typedef ')}\n"
                 yield f"{entry.comment if position == 0 else ''}\n::::\n"
             for code in entry.code:
                 if "{" in code or code.startswith("#define"):

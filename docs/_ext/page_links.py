@@ -1,4 +1,4 @@
-"""Pages are written for a code host, too: what they link to outside of docs/ and is a page of the site leads there."""
+"""Pages are written for a code host, too: links out of docs/ to a page of the site lead to that page."""
 
 from __future__ import annotations
 

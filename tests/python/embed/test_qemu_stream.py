@@ -1,4 +1,4 @@
-"""The qemu-user plugin of the examples: a live program counts what the same program counts when it is replayed."""
+"""The qemu-user plugin of the examples: a live program counts what its replayed recording counts."""
 
 from __future__ import annotations
 
@@ -94,8 +94,8 @@ def test_a_live_program_counts_what_its_recording_counts(
         again = replayed(trace, mode)
         assert live["references"] == recorded.totals.references > 500_000 and live["segfaults"] == 0
         assert live["tlb_misses"] > 1000 and live["faults.guest_page_fault"] > 150
-        # What was mapped from the start, the plugin maps with all rights, a replay with those that were used: an
-        # mprotect of it (RELRO) has a store to make in the one, which exits if the table is traced.
+        # What was mapped from the start, the plugin maps with all rights, a replay with those that were
+        # used: an mprotect of it (RELRO) stores to the table in the one only, which exits if it is traced.
         stores = [counted.pop("exits.page_table_write") for counted in (live, again)]
         assert abs(stores[0] - stores[1]) <= 2 and (mode == "shadow") == (stores[0] > 1000)
         assert live == again, mode
