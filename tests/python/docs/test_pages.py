@@ -28,6 +28,22 @@ def test_examples_print_what_the_page_says(page: Path, tmp_path: Path) -> None:
             assert printed == block.said, block.code
 
 
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_commands_within_sentences_run(page: Path, tmp_path: Path) -> None:
+    for command in re.findall(r"`(vmem explain --[^`]*)`", (DOCS / page).read_text(encoding="utf-8")):
+        tool["_command"](command.replace(" FILE", " file.svg"), tmp_path)
+
+
+@pytest.mark.slow
+def test_long_commands_run(tmp_path: Path) -> None:
+    """Those that a page shows indented: minutes of sweeps and searches."""
+    text = "".join((DOCS / page).read_text(encoding="utf-8") for page in PAGES)
+    commands = re.findall(r"^    (vmem (?:plan|sweep) .*)$", text, re.MULTILINE)
+    assert len(commands) == 2
+    for command in [*commands, "python examples/room_for_one_more.py", "python examples/which_policy.py"]:
+        assert tool["_command"](command, tmp_path)
+
+
 def test_every_page_is_in_the_site() -> None:
     listed = re.findall(r"(?:file|root): (\S+)", (DOCS / "_toc.yml").read_text(encoding="utf-8"))
     pages = {str(path.relative_to(DOCS).with_suffix("")) for path in DOCS.rglob("*.md")}
