@@ -16,7 +16,7 @@ nox.options.reuse_existing_virtualenvs = True
 nox.options.sessions = ["lint", "typing", "tests-3.11", "cpp"]
 
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
-CODE = ["python", "tests", "bench", "examples", "noxfile.py"]
+CODE = ["python", "tests", "bench", "examples", "docs", "noxfile.py"]
 STRICT = {"SKBUILD_CMAKE_DEFINE": "VMEM_WERROR=ON"}
 
 
@@ -101,6 +101,14 @@ def sanitize(session: nox.Session) -> None:
     """The C++ tests under the address and undefined-behaviour sanitizers; needs doctest."""
     options = ["-DCMAKE_BUILD_TYPE=RelWithDebInfo", "-DVMEM_SANITIZE=address,undefined"]
     run_cpp_tests(session, "sanitize", *options)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation site, into build/site; a warning is an error."""
+    dependencies(session, "docs")
+    session.install(".", env=STRICT)
+    session.run("sphinx-build", "-W", "--keep-going", "docs", "build/site")
 
 
 @nox.session

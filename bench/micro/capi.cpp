@@ -2,10 +2,13 @@
 #include <benchmark/benchmark.h>
 
 #include <cstdint>
+#include <cstdlib>
 #include <vector>
 
 #include "hw/cpu_config.hpp"
 #include "hw/mmu.hpp"
+#include "sim/machine.hpp"
+#include "vmem/host.h"
 #include "vmem/mmu.h"
 
 namespace vmem {
@@ -115,6 +118,65 @@ void core_batch(benchmark::State& state) {
   state.SetItemsProcessed(static_cast<std::int64_t>(state.iterations()) * static_cast<std::int64_t>(kBatch));
 }
 BENCHMARK(core_batch)->Name("core/batch");
+
+/// A VM whose process has touched `pages` pages, through the C interface or through the core.
+struct Guest {
+  vmem_host* host = nullptr;
+  std::uint32_t vm = 0, process = 0;
+  References references;
+
+  explicit Guest(std::uint64_t pages) {
+    vmem_host_config config;
+    vmem_vm_config vm_config;
+    vmem_map_request request;
+    std::uint64_t start = 0;
+    VMEM_INIT(config);
+    VMEM_INIT(vm_config);
+    VMEM_INIT(request);
+    config.memory = 1 << 30;
+    vm_config.memory = 512 << 20;
+    request.length = pages << 12;
+    request.protection = VMEM_READ | VMEM_WRITE;
+    if (vmem_host_create(&config, &host) != VMEM_OK || vmem_vm_create(host, &vm_config, &vm) != VMEM_OK ||
+        vmem_process_spawn(host, vm, nullptr, &process) != VMEM_OK ||
+        vmem_process_mmap(host, vm, 0, process, &request, &start) != VMEM_OK)
+      std::abort();
+    for (std::size_t i = 0; i < kBatch; ++i) references.addresses[i] = start + i * 0x9e3779b97f4a7c15u % (pages << 12);
+  }
+  ~Guest() { vmem_host_destroy(host); }
+  Guest(const Guest&) = delete;
+  Guest& operator=(const Guest&) = delete;
+};
+
+void machine_batch(benchmark::State& state) {
+  Guest guest(static_cast<std::uint64_t>(state.range(0)));
+  for (auto _ : state)
+    if (vmem_process_access_batch(guest.host, guest.vm, 0, guest.process, guest.references.addresses.data(),
+                                  guest.references.kinds.data(), kBatch, nullptr) != VMEM_OK)
+      state.SkipWithError(vmem_last_error());
+  state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(kBatch));
+}
+BENCHMARK(machine_batch)->Name("capi/machine_batch")->Arg(32)->Arg(1024)->Arg(65536);
+
+void core_machine_batch(benchmark::State& state) {
+  const auto pages = static_cast<std::uint64_t>(state.range(0));
+  sim::Machine machine(1 << 30);
+  vmm::VmConfig config;
+  config.memory = 512 << 20;
+  config.cpu = hw::cpu_preset("skylake-sp");
+  sim::Guest& guest = machine.guest(machine.create_vm(config));
+  hw::Vcpu& vcpu = guest.vm->vcpu(0);
+  guest::Process& process = guest.kernel->spawn(vcpu, "process");
+  guest::MapRequest request;
+  request.length = pages << 12;
+  const std::uint64_t start = guest.kernel->mmap(vcpu, process, request).start;
+  References references;
+  for (std::size_t i = 0; i < kBatch; ++i) references.addresses[i] = start + i * 0x9e3779b97f4a7c15u % (pages << 12);
+  for (auto _ : state)
+    machine.access(guest, vcpu, process, references.addresses, references.kinds, [](std::uint64_t) { return true; });
+  state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(kBatch));
+}
+BENCHMARK(core_machine_batch)->Name("core/machine_batch")->Arg(32)->Arg(1024)->Arg(65536);
 
 }  // namespace
 }  // namespace vmem

@@ -39,6 +39,7 @@ const char* vmem_status_name(vmem_status status) {
     X(VMEM_E_BUSY)
     X(VMEM_E_INVARIANT)
     X(VMEM_E_INTERNAL)
+    X(VMEM_E_IO)
 #undef X
     default:
       return "unknown";

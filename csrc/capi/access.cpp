@@ -9,16 +9,13 @@
 #include "capi/lookup.hpp"
 #include "capi/result.hpp"
 #include "capi/structure.hpp"
+#include "sim/trace_run.hpp"
 #include "vmem/host.h"
 
 namespace vmem::capi {
 namespace {
 
 constexpr std::uint64_t kBlock = 1 << 16;
-
-void require_array(const void* array, std::uint64_t count, const char* name) {
-  if (array == nullptr && count != 0) throw Refusal(VMEM_E_ARGUMENT, std::string(name) + " is NULL");
-}
 
 bool is_over(const Where& where) { return where.process.killed || where.guest.vm->is_killed(); }
 
@@ -61,6 +58,28 @@ vmem_status access_all(sim::Machine& machine, HostObject& host, const Where& whe
     add(sum, part);
     if (!host.tell_events()) return VMEM_OK;                // HostObject::end makes a failure of it
     if (valid < count && !part.stopped) access_kind(*bad);  // refuses
+  }
+  return sum.stopped != 0 ? VMEM_STOPPED : VMEM_OK;
+}
+
+/// The same of runs; a run that is not well-formed ends it.
+vmem_status replay_all(sim::Machine& machine, HostObject& host, const Where& where, std::span<const vmem_run> runs,
+                       vmem_summary& sum) {
+  std::vector<sim::Run> copy;
+  for (std::size_t from = 0; from < runs.size() && sum.stopped == 0; from += kBlock) {
+    copy.clear();
+    for (const vmem_run& run : runs.subspan(from, std::min<std::size_t>(kBlock, runs.size() - from)))
+      copy.push_back({run.page, run.loads, run.stores});
+    const auto bad = std::find_if_not(copy.begin(), copy.end(), sim::well_formed);
+    const auto valid = static_cast<std::size_t>(bad - copy.begin());
+    const sim::ReplayResult part = machine.replay(where.guest, where.vcpu, where.process, std::span(copy).first(valid),
+                                                  [](std::uint64_t) { return true; });
+    add(sum, part);
+    if (!host.tell_events()) return VMEM_OK;  // HostObject::end makes a failure of it
+    if (valid < copy.size() && !part.stopped)
+      throw Refusal(VMEM_E_ARGUMENT,
+                    "run " + std::to_string(from + valid) +
+                        ": its kind and its counts do not go together; docs/formats/vmt.md says what does");
   }
   return sum.stopped != 0 ? VMEM_STOPPED : VMEM_OK;
 }
@@ -123,6 +142,18 @@ vmem_status vmem_process_access_batch(vmem_host* host, uint32_t vm, uint32_t vcp
     require_array(kinds, count, "kinds");
     const Where where = locate(machine, vm, vcpu, process);
     return access_all(machine, object, where, {addresses, count}, kinds, sum);
+  });
+}
+
+vmem_status vmem_process_replay(vmem_host* host, uint32_t vm, uint32_t vcpu, uint32_t process, const vmem_run* runs,
+                                uint64_t count, vmem_summary* summary) {
+  return change(host, [&](Machine& machine, HostObject& object) {
+    vmem_summary unseen{};
+    unseen.size = sizeof unseen;
+    vmem_summary& sum = summary != nullptr ? filled(summary, "summary") : unseen;
+    sum = {sum.size, 0, 0, 0, 0};
+    require_array(runs, count, "runs");
+    return replay_all(machine, object, locate(machine, vm, vcpu, process), {runs, count}, sum);
   });
 }
 

@@ -1,4 +1,5 @@
 // Processes of a vmem_host's guests: their life and their mappings.
+#include <cstddef>
 #include <string>
 
 #include "capi/host_object.hpp"
@@ -18,6 +19,14 @@ guest::Protection protection(std::uint32_t bits) {
   return {(bits & VMEM_READ) != 0, (bits & VMEM_WRITE) != 0, (bits & VMEM_EXECUTE) != 0};
 }
 
+std::uint32_t bits_of(const guest::Protection& allowed) {
+  std::uint32_t bits = 0;
+  if (allowed.read) bits |= VMEM_READ;
+  if (allowed.write) bits |= VMEM_WRITE;
+  if (allowed.execute) bits |= VMEM_EXECUTE;
+  return bits;
+}
+
 guest::MapRequest map_request(const vmem_map_request& given) {
   if (given.length == 0 || given.length > 1ull << 56)
     throw Refusal(VMEM_E_ARGUMENT, "length is " + std::to_string(given.length) + "; accepted is 1 to 2**56");
@@ -29,6 +38,9 @@ guest::MapRequest map_request(const vmem_map_request& given) {
   if (given.fixed != 0) request.address = given.address;
   request.largest = static_cast<PageSize>(given.page);
   if (given.name != nullptr) request.name = given.name;
+  if (given.file != 0) request.file = guest::FileRange{given.file, given.offset, given.shared != 0};
+  if (given.file == 0 && (given.shared != 0 || given.offset != 0))
+    throw Refusal(VMEM_E_ARGUMENT, "shared and offset are of file mappings; file is 0");
   return request;
 }
 
@@ -77,7 +89,9 @@ vmem_status vmem_process_mmap(vmem_host* host, uint32_t vm, uint32_t vcpu, uint3
                               const vmem_map_request* request, uint64_t* start) {
   return call(host, vm, vcpu, process, [&](Kernel& kernel, Vcpu& cpu, Process& of) {
     required(start, "start");
-    *start = kernel.mmap(cpu, of, map_request(taken(request, "request"))).start;
+    *start =
+        kernel.mmap(cpu, of, map_request(taken<vmem_map_request, offsetof(vmem_map_request, file)>(request, "request")))
+            .start;
   });
 }
 
@@ -91,5 +105,19 @@ vmem_status vmem_process_mprotect(vmem_host* host, uint32_t vm, uint32_t vcpu, u
                                   uint64_t length, uint32_t bits) {
   return call(host, vm, vcpu, process, [&](Kernel& kernel, Vcpu& cpu, Process& of) {
     kernel.mprotect(cpu, of, start, length, protection(bits));
+  });
+}
+
+vmem_status vmem_process_area(vmem_host* host, uint32_t vm, uint32_t process, uint64_t address, vmem_area* area) {
+  return look(host, [&](vmem::sim::Machine& machine) {
+    vmem_area& found = filled(area, "area");
+    found = {found.size, 0, 0, 0};
+    for (const auto& [start, vma] : process_of(guest_of(machine, vm), process).areas.areas()) {
+      if (vma.end <= address) continue;
+      found.protection = bits_of(vma.protection);
+      found.start = vma.start;
+      found.end = vma.end;
+      return;
+    }
   });
 }

@@ -1,6 +1,8 @@
 // How a call of the C interface fails: inside as an exception, outside as a status and a sentence.
 #pragma once
 
+#include <cstdint>
+#include <string>
 #include <utility>
 
 #include "core/error.hpp"
@@ -43,6 +45,10 @@ template <class T>
 T& required(T* pointer, const char* name) {
   if (pointer == nullptr) throw Refusal(VMEM_E_ARGUMENT, std::string(name) + " is NULL");
   return *pointer;
+}
+
+inline void require_array(const void* array, std::uint64_t count, const char* name) {
+  if (array == nullptr && count != 0) throw Refusal(VMEM_E_ARGUMENT, std::string(name) + " is NULL");
 }
 
 }  // namespace vmem::capi

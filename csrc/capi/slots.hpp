@@ -27,11 +27,14 @@ struct Slot {
 template <class Handle>
 struct SlotOf;
 
+template <class Handle>
+using SlotType = typename SlotOf<Handle>::type;  // NOLINT(readability-redundant-typename): not to clang 15 and older
+
 /// The slots of one kind. Those of destroyed objects serve again, the longest dead first and not before many others
 /// died after them.
 template <class Handle>
 class Slots {
-  using Slot = SlotOf<Handle>::type;
+  using Slot = SlotType<Handle>;
 
  public:
   template <class Object>
@@ -66,7 +69,7 @@ class Slots {
 /// The object of a handle. NULL, destroyed, and of another kind: VMEM_E_HANDLE.
 template <class Handle>
 auto& object_of(Handle* handle, const char* name) {
-  using Slot = SlotOf<Handle>::type;
+  using Slot = SlotType<Handle>;
   if (handle == nullptr) [[unlikely]]
     throw Refusal(VMEM_E_HANDLE, std::string(name) + " is NULL");
   const auto* const slot = reinterpret_cast<const Slot*>(handle);

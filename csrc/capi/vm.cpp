@@ -1,4 +1,5 @@
 // VMs of a vmem_host: their life, counters and balloons.
+#include <cstddef>
 #include <string>
 
 #include "capi/counters.hpp"
@@ -54,6 +55,12 @@ vmm::BalloonConfig balloon(std::uint32_t bits) {
           has(VMEM_BALLOON_PAGE_POISON), has(VMEM_BALLOON_FREE_PAGE_REPORTING)};
 }
 
+std::uint32_t balloon_of_way(std::uint32_t reclaim) {
+  if (reclaim > VMEM_RECLAIM_HYPERCALL_BATCHED) unknown("reclaim", reclaim);
+  if (reclaim == VMEM_RECLAIM_REPORTING) return VMEM_BALLOON | VMEM_BALLOON_FREE_PAGE_REPORTING;
+  return reclaim == VMEM_RECLAIM_BALLOON ? VMEM_BALLOON : 0;
+}
+
 vmm::VmConfig vm_config(const vmem_vm_config& given, const hw::CpuConfig& hosts) {
   constexpr std::uint32_t kMostSecondLevel = 1u << 24, kMostVcpus = vmm::kMaxVcpus;
   if (given.backing > VMEM_PAGE_1G) unknown("backing", given.backing);
@@ -61,6 +68,7 @@ vmm::VmConfig vm_config(const vmem_vm_config& given, const hw::CpuConfig& hosts)
   if (given.software_tlb > kMostSecondLevel) unknown("software_tlb", given.software_tlb);
   if (given.shadow_pages > 1ull << 32) unknown("shadow_pages", ~0u);
   if (given.reserved != 0) unknown("reserved", given.reserved);
+  if (given.reserved_too != 0) unknown("reserved_too", given.reserved_too);
   vmm::VmConfig config;
   config.name = given.name == nullptr ? "vm" : given.name;
   config.memory = given.memory;
@@ -75,8 +83,21 @@ vmm::VmConfig vm_config(const vmem_vm_config& given, const hw::CpuConfig& hosts)
   config.software_tlb = given.software_tlb;
   config.disk.bytes = given.disk;
   config.swap = given.swap;
-  config.balloon = balloon(given.balloon);
+  config.balloon = balloon(given.balloon | balloon_of_way(given.reclaim));
+  config.can_be_swapped = given.reclaim != VMEM_RECLAIM_NONE;
+  constexpr Nanoseconds kBetweenScans = 10'000'000'000;
+  if (given.reclaim == VMEM_RECLAIM_SCAN) config.scan.period = given.scan_ns != 0 ? given.scan_ns : kBetweenScans;
+  config.scan.pauses = given.scan_races == 0;
   return config;
+}
+
+guest::BootParameters boot_parameters(const vmem_vm_config& given) {
+  guest::BootParameters parameters;
+  if (given.on_free > VMEM_ON_FREE_POISON) unknown("on_free", given.on_free);
+  parameters.on_free = static_cast<guest::OnFree>(given.on_free);
+  if (given.reclaim == VMEM_RECLAIM_HYPERCALL) parameters.free_calls = guest::FreeCalls::each;
+  if (given.reclaim == VMEM_RECLAIM_HYPERCALL_BATCHED) parameters.free_calls = guest::FreeCalls::batched;
+  return parameters;
 }
 
 /// Counters, and what the cost model makes of them.
@@ -102,7 +123,8 @@ using namespace vmem::capi;
 vmem_status vmem_vm_create(vmem_host* host, const vmem_vm_config* config, uint32_t* vm) {
   return change(host, [&](auto& machine, HostObject& object) {
     required(vm, "vm");
-    *vm = machine.create_vm(vm_config(taken(config, "config"), object.cpu()));
+    const auto given = taken<vmem_vm_config, offsetof(vmem_vm_config, reclaim)>(config, "config");
+    *vm = machine.create_vm(vm_config(given, object.cpu()), boot_parameters(given));
     return VMEM_OK;
   });
 }

@@ -29,7 +29,7 @@ Kernel::Kernel(std::vector<hw::Vcpu*> vcpus, std::uint64_t bytes, int levels, co
       parameters_(parameters),
       cpus_(std::move(vcpus), vmstat_),
       pages_(cpus_.boot(), first_frame(frames_), frames_, cpus_.size()),
-      mappings_(pages_, cpus_, processes_, vmstat_),
+      mappings_(cpus_, processes_, vmstat_),
       timers_(cpus_.boot()),
       psi_(cpus_),
       swap_(pages_, vmstat_),

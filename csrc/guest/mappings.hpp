@@ -20,8 +20,8 @@ class Mappings {
   /// A process, the address at which it maps the page or what holds it, and the entry.
   using Visit = std::function<void(Process&, Gva, const PageTable::Slot&)>;
 
-  Mappings(PageAllocator& pages, Cpus& cpus, ProcessTable& processes, VmStat& vmstat)
-      : pages_(pages), cpus_(cpus), processes_(processes), vmstat_(vmstat) {}
+  Mappings(Cpus& cpus, ProcessTable& processes, VmStat& vmstat)
+      : cpus_(cpus), processes_(processes), vmstat_(vmstat) {}
 
   /// Nobody else maps any part of what the leaf maps.
   static bool is_exclusive(hw::Vcpu& vcpu, const PageTable::Slot& slot);
@@ -51,7 +51,6 @@ class Mappings {
   void for_each_anonymous(hw::Vcpu& vcpu, Gfn gfn, const Page& page, const Visit& visit) const;
   void for_each_of_file(hw::Vcpu& vcpu, Gfn gfn, const Page& page, const Visit& visit) const;
 
-  PageAllocator& pages_;
   Cpus& cpus_;
   ProcessTable& processes_;
   VmStat& vmstat_;

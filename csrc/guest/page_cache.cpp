@@ -285,6 +285,7 @@ void PageCache::truncate(hw::Vcpu& vcpu, File& file) {
 }
 
 void PageCache::drop_clean(hw::Vcpu& vcpu) {
+  if (files_ == nullptr) return;
   for (const auto& [number, file] : files_->all()) {
     file->each_page([&](std::uint64_t, Gfn gfn) {
       const auto page = vcpu.load<Page>(page_entry(gfn));

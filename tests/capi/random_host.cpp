@@ -121,6 +121,10 @@ void create_vm(World& world) {
   if (source.one_in(3)) config.swap = source.one_in(9) ? source.word() : source.upto(16) << 20;
   config.balloon = source.one_in(2) ? source.small(31) | 1 : 0;
   if (source.one_in(20)) config.balloon = source.small(255);
+  if (source.one_in(3)) config.reclaim = source.small(source.one_in(20) ? 9 : 6);
+  if (source.one_in(4)) config.on_free = source.small(source.one_in(20) ? 9 : 2);
+  if (source.one_in(4)) config.scan_ns = source.one_in(9) ? source.word() : source.upto(1 << 28);
+  config.scan_races = source.one_in(3) ? 1 : 0;
   std::uint32_t vm = 0;
   const vmem_status status = vmem_vm_create(world.host, &config, source.one_in(40) ? nullptr : &vm);
   world.tally.add(status);
@@ -150,6 +154,9 @@ void map(World& world) {
   request.protection = source.one_in(3) ? source.small(9) : VMEM_READ | VMEM_WRITE;
   request.page = source.small(source.one_in(20) ? 9 : 2);
   request.fixed = source.one_in(4) ? 1 : 0;
+  if (source.one_in(5)) request.file = source.small(3);
+  if (source.one_in(5)) request.shared = source.small(1);
+  if (source.one_in(9)) request.offset = source.one_in(3) ? source.word() : source.upto(200) << 12;
   request.address = source.address(some_area(world).start & ~0xfffull, 0) & (source.one_in(9) ? ~0ull : ~0xfffull);
   const auto [vm, process] = some_process(world);
   std::uint64_t start = 0;
@@ -211,15 +218,76 @@ void end_something(World& world) {
   } else if (world.source.one_in(4)) {
     world.tally.add(vmem_vm_destroy(world.host, vm));
     if (!world.source.one_in(5)) std::erase(world.vms, vm);
-    if (!world.source.one_in(5)) std::erase_if(world.processes, [&](const auto& of) { return of.first == vm; });
+    if (!world.source.one_in(5))
+      std::erase_if(world.processes, [gone = vm](const auto& of) { return of.first == gone; });
   }
+}
+
+void use_files(World& world) {
+  Source& source = world.source;
+  std::array<char, 9000> bytes{};
+  const std::uint32_t vm = some_vm(world), file = source.small(4);
+  const std::uint64_t offset = source.one_in(9) ? source.word() : source.upto(1 << 20),
+                      length = source.upto(bytes.size());
+  switch (source.upto(6)) {
+    case 0:
+    case 1: {
+      std::uint32_t made = 0;
+      const char* const name = source.one_in(20) ? nullptr : "file";
+      return world.tally.add(vmem_file_create(world.host, vm, name, source.one_in(9) ? source.word() : 1 << 20, &made));
+    }
+    case 2:
+      return world.tally.add(vmem_file_unlink(world.host, vm, some_vcpu(world), file));
+    case 3:
+      return world.tally.add(vmem_file_read(world.host, vm, some_vcpu(world), file, offset, bytes.data(), length));
+    case 4:
+      return world.tally.add(vmem_file_write(world.host, vm, some_vcpu(world), file, offset, bytes.data(), length));
+    case 5:
+      return world.tally.add(vmem_file_fsync(world.host, vm, some_vcpu(world), file));
+    default:
+      return world.tally.add(vmem_guest_drop_caches(world.host, vm));
+  }
+}
+
+void use_host_processes(World& world) {
+  Source& source = world.source;
+  std::uint32_t process = 0;
+  switch (source.upto(3)) {
+    case 0:
+      return world.tally.add(vmem_host_process_create(world.host, source.one_in(2) ? nullptr : "backup",
+                                                      source.one_in(9) ? source.word() : source.upto(8 << 20),
+                                                      source.one_in(40) ? nullptr : &process));
+    case 1:
+      return world.tally.add(vmem_host_process_resize(world.host, source.small(3), source.upto(8 << 20)));
+    case 2:
+      return world.tally.add(vmem_host_process_exit(world.host, source.small(3)));
+    default:
+      return world.tally.add(vmem_host_share(world.host, nullptr));
+  }
+}
+
+void replay(World& world) {
+  Source& source = world.source;
+  std::vector<vmem_run> runs(source.upto(200));
+  const auto [vm, process] = some_process(world);
+  const Area area = some_area(world);
+  for (vmem_run& run : runs) {
+    const std::uint32_t kind = source.small(2);
+    run = {(source.address(area.start, area.length) & ~0xfffull) | kind, source.small(20), 0};
+    run.loads += kind == VMEM_STORE ? 0 : 1;
+    run.stores = kind == VMEM_STORE ? 1 + source.small(9) : 0;
+    if (source.one_in(400)) run.stores = source.small(9);
+  }
+  world.tally.add(vmem_process_replay(world.host, vm, some_vcpu(world), process, runs.data(), runs.size(), nullptr));
+  Roomy<vmem_area> roomy(source);
+  world.tally.add(vmem_process_area(world.host, vm, process, source.address(area.start, area.length), &roomy.it));
 }
 
 void call_once(World& world) {
   Source& source = world.source;
   if (world.vms.empty()) create_vm(world);
   if (world.processes.empty()) spawn_or_fork(world);
-  switch (source.upto(14)) {
+  switch (source.upto(17)) {
     case 0:
       return create_vm(world);
     case 1:
@@ -241,6 +309,12 @@ void call_once(World& world) {
       return end_something(world);
     case 12:
       return world.tally.add(vmem_host_advance(world.host, source.one_in(50) ? ~0ull : source.upto(2'000'000'000)));
+    case 14:
+      return use_files(world);
+    case 15:
+      return use_host_processes(world);
+    case 16:
+      return replay(world);
     case 13:
       world.tally.add(vmem_balloon_set_target(world.host, some_vm(world), source.upto(1 << 26)));
       return world.tally.add(vmem_vcpu_flush_tlb(world.host, some_vm(world), some_vcpu(world)));
@@ -268,10 +342,6 @@ Tally make_host_calls(Source& source) {
   return world.tally;
 }
 
-Tally make_calls(Source& source) {
-  Tally tally = make_mmu_calls(source);
-  tally += make_host_calls(source);
-  return tally;
-}
+Tally make_calls(Source& source) { return source.one_in(2) ? make_mmu_calls(source) : make_host_calls(source); }
 
 }  // namespace vmem::test

@@ -160,7 +160,8 @@ void call_once(World& world) {
 
 Tally make_mmu_calls(Source& source) {
   World world{source};
-  for (std::uint64_t& entry : world.memory) entry = garbage_entry(source);
+  Source garbage({}, source.word() | 1);  // given bytes are for calls, or a fuzzer would never get that far
+  for (std::uint64_t& entry : world.memory) entry = garbage_entry(garbage);
   for (int tries = 0; tries < 20 && world.mmu == nullptr; ++tries) create(world);
   for (int i = 0; i < 150 && !source.ended(); ++i) call_once(world);
   world.tally.add(vmem_mmu_destroy(world.mmu));

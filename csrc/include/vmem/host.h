@@ -46,6 +46,20 @@ enum {
   VMEM_BALLOON_FREE_PAGE_REPORTING = 16
 };
 
+/* How the host gets memory back from a VM; all but NONE have its swap besides. */
+enum {
+  VMEM_RECLAIM_SWAP = 0,
+  VMEM_RECLAIM_NONE = 1,             /* the VM keeps what it once touched */
+  VMEM_RECLAIM_BALLOON = 2,          /* sets VMEM_BALLOON */
+  VMEM_RECLAIM_REPORTING = 3,        /* free page reporting: sets VMEM_BALLOON and VMEM_BALLOON_FREE_PAGE_REPORTING */
+  VMEM_RECLAIM_SCAN = 4,             /* the host reads the guest's free lists now and then */
+  VMEM_RECLAIM_HYPERCALL = 5,        /* the guest names each block that it frees */
+  VMEM_RECLAIM_HYPERCALL_BATCHED = 6 /* 512 of them at a time */
+};
+
+/* What a guest's kernel does with the bytes of pages that it frees. */
+enum { VMEM_ON_FREE_KEEP = 0, VMEM_ON_FREE_ZERO = 1, VMEM_ON_FREE_POISON = 2 };
+
 typedef struct vmem_vm_config {
   uint32_t size;
   uint32_t mode;
@@ -65,6 +79,11 @@ typedef struct vmem_vm_config {
   uint64_t swap;          /* bytes of a disk for the guest to swap to; 0: none */
   uint32_t balloon;       /* bits VMEM_BALLOON...; 0: none */
   uint32_t reserved;      /* 0 */
+  uint32_t reclaim;       /* VMEM_RECLAIM_... */
+  uint32_t on_free;       /* VMEM_ON_FREE_... */
+  uint64_t scan_ns;       /* between scans; 0: 10 s */
+  uint32_t scan_races;    /* not 0: vCPUs run while a scan looks, and may take what it has seen; 0: they stand still */
+  uint32_t reserved_too;  /* 0 */
 } vmem_vm_config;
 
 VMEM_API vmem_status vmem_host_create(const vmem_host_config* config, vmem_host** host);
@@ -82,6 +101,17 @@ VMEM_API vmem_status vmem_host_advance(vmem_host* host, uint64_t nanoseconds);
 /* total free used tables processes committed swap_total swap_used shared: bytes; swapped_out swapped_in double_paging
  * merged cow_broken split collapsed swap_write_errors: pages since it was switched on. */
 VMEM_API vmem_status vmem_host_counter(vmem_host* host, const char* name, uint64_t* value);
+
+/* Looks once at all guest memory and gives pages with the same bytes one machine frame, copied again when a guest
+ * stores to it. `frames` receives how many guest frames gave up theirs; NULL: of no interest. */
+VMEM_API vmem_status vmem_host_share(vmem_host* host, uint64_t* frames);
+
+/* A program of the host itself, with `bytes` of machine memory that is not reclaimed, rounded up to pages. What is not
+ * free is taken from VMs; VMEM_E_MEMORY if they cannot give so much. */
+VMEM_API vmem_status vmem_host_process_create(vmem_host* host, const char* name, uint64_t bytes, uint32_t* process);
+/* The same for a new size; refused, it keeps the old one. */
+VMEM_API vmem_status vmem_host_process_resize(vmem_host* host, uint32_t process, uint64_t bytes);
+VMEM_API vmem_status vmem_host_process_exit(vmem_host* host, uint32_t process);
 
 /* All invariants of host and guests. VMEM_E_INVARIANT: vmem_last_error names the first broken one. */
 VMEM_API vmem_status vmem_host_check(vmem_host* host);
@@ -118,6 +148,9 @@ typedef struct vmem_map_request {
   uint32_t fixed;      /* not 0: at `address`; 0: the kernel chooses */
   uint32_t page;       /* the largest page of the guest's table: VMEM_PAGE_... */
   const char* name;    /* NULL: none */
+  uint32_t file;       /* number of a file of the guest; 0: anonymous memory */
+  uint32_t shared;     /* not 0: stores reach the file; 0: they go to copies of the process's own */
+  uint64_t offset;     /* bytes into the file, a multiple of 4096 */
 } vmem_map_request;
 
 /* A process with an empty address space; NULL: its name is "process". `vcpu` below is where a call runs. */
@@ -127,13 +160,26 @@ VMEM_API vmem_status vmem_process_fork(vmem_host* host, uint32_t vm, uint32_t vc
 /* Its memory goes to the guest's free lists, not to the host. */
 VMEM_API vmem_status vmem_process_exit(vmem_host* host, uint32_t vm, uint32_t vcpu, uint32_t process);
 
-/* Demand-paged anonymous memory. `start` receives its address. */
+/* Demand-paged memory. `start` receives its address. */
 VMEM_API vmem_status vmem_process_mmap(vmem_host* host, uint32_t vm, uint32_t vcpu, uint32_t process,
                                        const vmem_map_request* request, uint64_t* start);
 VMEM_API vmem_status vmem_process_munmap(vmem_host* host, uint32_t vm, uint32_t vcpu, uint32_t process, uint64_t start,
                                          uint64_t length);
 VMEM_API vmem_status vmem_process_mprotect(vmem_host* host, uint32_t vm, uint32_t vcpu, uint32_t process,
                                            uint64_t start, uint64_t length, uint32_t protection);
+
+/* A part of a process's address space that is mapped alike. */
+typedef struct vmem_area {
+  uint32_t size;
+  uint32_t protection;
+  uint64_t start;
+  uint64_t end; /* the first address after it */
+} vmem_area;
+
+/* The first area that ends after `address`: the one that holds it, or the next one. `area->size` must be set. All zeros
+ * if there is none. */
+VMEM_API vmem_status vmem_process_area(vmem_host* host, uint32_t vm, uint32_t process, uint64_t address,
+                                       vmem_area* area);
 
 /* Bytes through the MMU, one access a page, faults served. VMEM_SEGFAULT: `at` receives the address, and what lies
  * before it is done. `at` NULL: of no interest. */
@@ -160,9 +206,38 @@ VMEM_API vmem_status vmem_process_access(vmem_host* host, uint32_t vm, uint32_t 
 VMEM_API vmem_status vmem_process_access_batch(vmem_host* host, uint32_t vm, uint32_t vcpu, uint32_t process,
                                                const uint64_t* addresses, const uint8_t* kinds, uint64_t count,
                                                vmem_summary* summary);
+/* References of one stream, data or fetches, to one page in a row, as docs/formats/vmt.md defines them. A replay of
+ * runs gives the counters of a replay of every reference. */
+typedef struct vmem_run {
+  uint64_t
+      page; /* address of the page; bits 1:0: kind of the first reference. The first store to a page begins a run */
+  uint32_t loads;  /* or fetches */
+  uint32_t stores; /* 0 unless the run began with a store */
+} vmem_run;
+
+/* The same of `count` runs. VMEM_E_ARGUMENT at a run whose kind and counts do not go together; those before it were
+ * made. */
+VMEM_API vmem_status vmem_process_replay(vmem_host* host, uint32_t vm, uint32_t vcpu, uint32_t process,
+                                         const vmem_run* runs, uint64_t count, vmem_summary* summary);
 /* Where loads would go by the tables; changes nothing. All ones where nowhere. */
 VMEM_API vmem_status vmem_process_translate(vmem_host* host, uint32_t vm, uint32_t vcpu, uint32_t process,
                                             const uint64_t* addresses, uint64_t count, uint64_t* hpas);
+
+/* Files lie on the guest's disk, and are read and written through its page cache; a VM without a disk has none. A file
+ * has a fixed size. */
+VMEM_API vmem_status vmem_file_create(vmem_host* host, uint32_t vm, const char* name, uint64_t bytes, uint32_t* file);
+/* VMEM_E_ARGUMENT while a process maps it. */
+VMEM_API vmem_status vmem_file_unlink(vmem_host* host, uint32_t vm, uint32_t vcpu, uint32_t file);
+/* VMEM_E_IO, and VMEM_E_ARGUMENT beyond the file's end. What is written reaches the disk half a minute later, or by
+ * fsync. */
+VMEM_API vmem_status vmem_file_read(vmem_host* host, uint32_t vm, uint32_t vcpu, uint32_t file, uint64_t offset,
+                                    void* bytes, uint64_t length);
+VMEM_API vmem_status vmem_file_write(vmem_host* host, uint32_t vm, uint32_t vcpu, uint32_t file, uint64_t offset,
+                                     const void* bytes, uint64_t length);
+/* VMEM_E_IO: the disk has not taken everything. */
+VMEM_API vmem_status vmem_file_fsync(vmem_host* host, uint32_t vm, uint32_t vcpu, uint32_t file);
+/* Gives up what of the page cache is clean: /proc/sys/vm/drop_caches. */
+VMEM_API vmem_status vmem_guest_drop_caches(vmem_host* host, uint32_t vm);
 
 /* Something rare that happened (docs/reference/events.md), valid until the callback returns. */
 typedef struct vmem_event {

@@ -56,6 +56,13 @@ class Process {
     checked(vmem_process_mprotect(host_, vm_, vcpu_, number_, start, length, protection));
   }
 
+  /// What is mapped at `address`, or next above it; all zeros if nothing is.
+  vmem_area area(std::uint64_t address) const {
+    auto area = structure<vmem_area>();
+    checked(vmem_process_area(host_, vm_, number_, address, &area));
+    return area;
+  }
+
   /// SegmentationFault; Error with VMEM_STOPPED if the process was killed.
   void read(std::uint64_t address, std::span<std::byte> out) {
     std::uint64_t at = 0;
@@ -75,6 +82,12 @@ class Process {
                                       &summary));
     return summary;
   }
+  /// The same of runs.
+  vmem_summary replay(std::span<const vmem_run> runs) {
+    auto summary = structure<vmem_summary>();
+    checked(vmem_process_replay(host_, vm_, vcpu_, number_, runs.data(), runs.size(), &summary));
+    return summary;
+  }
 
  private:
   static void judge(vmem_status status, std::uint64_t at) {
@@ -84,6 +97,39 @@ class Process {
 
   vmem_host* host_;
   std::uint32_t vm_, number_, vcpu_;
+};
+
+/// A file on a guest's disk; copies name the same one. `number()` goes into vmem_map_request.
+class File {
+ public:
+  File(vmem_host* host, std::uint32_t vm, std::uint32_t number) : host_(host), vm_(vm), number_(number) {}
+
+  std::uint32_t number() const { return number_; }
+  void read(std::uint64_t offset, std::span<std::byte> out) {
+    checked(vmem_file_read(host_, vm_, 0, number_, offset, out.data(), out.size()));
+  }
+  void write(std::uint64_t offset, std::span<const std::byte> bytes) {
+    checked(vmem_file_write(host_, vm_, 0, number_, offset, bytes.data(), bytes.size()));
+  }
+  void fsync() { checked(vmem_file_fsync(host_, vm_, 0, number_)); }
+  void unlink() { checked(vmem_file_unlink(host_, vm_, 0, number_)); }
+
+ private:
+  vmem_host* host_;
+  std::uint32_t vm_, number_;
+};
+
+/// A program of the host itself; copies name the same one. Ends by exit() or with its host.
+class HostProcess {
+ public:
+  HostProcess(vmem_host* host, std::uint32_t number) : host_(host), number_(number) {}
+
+  void resize(std::uint64_t bytes) { checked(vmem_host_process_resize(host_, number_, bytes)); }
+  void exit() { checked(vmem_host_process_exit(host_, number_)); }
+
+ private:
+  vmem_host* host_;
+  std::uint32_t number_;
 };
 
 /// A virtual machine of a host; copies name the same one. Ends by destroy() or with its host.
@@ -98,6 +144,12 @@ class Vm {
     checked(vmem_process_spawn(host_, number_, name, &process));
     return {host_, number_, process};
   }
+  File create_file(const char* name, std::uint64_t bytes) {
+    std::uint32_t file = 0;
+    checked(vmem_file_create(host_, number_, name, bytes, &file));
+    return {host_, number_, file};
+  }
+  void drop_caches() { checked(vmem_guest_drop_caches(host_, number_)); }
   std::uint64_t counter(const char* name) const { return ask(vmem_vm_counter, name); }
   std::uint64_t meminfo(const char* name) const { return ask(vmem_guest_meminfo, name); }
   std::uint64_t vmstat(const char* name) const { return ask(vmem_guest_vmstat, name); }
@@ -139,6 +191,17 @@ class Host {
     config.memory = memory;
     config.mode = mode;
     return create_vm(config);
+  }
+  HostProcess create_process(const char* name, std::uint64_t bytes) {
+    std::uint32_t process = 0;
+    checked(vmem_host_process_create(handle(), name, bytes, &process));
+    return {handle(), process};
+  }
+  /// How many guest frames gave up their machine frame for one with the same bytes.
+  std::uint64_t share() {
+    std::uint64_t frames = 0;
+    checked(vmem_host_share(handle(), &frames));
+    return frames;
   }
   std::uint64_t now() const {
     std::uint64_t nanoseconds = 0;

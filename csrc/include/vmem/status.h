@@ -49,7 +49,8 @@ enum {
   VMEM_E_CALLBACK = -5,  /* a function of the caller's failed, threw, or answered what it may not */
   VMEM_E_BUSY = -6,      /* the object is in the middle of another call */
   VMEM_E_INVARIANT = -7, /* vmem's own state is wrong: a bug of vmem. Do not go on with the object */
-  VMEM_E_INTERNAL = -8   /* something that should not happen: a bug of vmem */
+  VMEM_E_INTERNAL = -8,  /* something that should not happen: a bug of vmem */
+  VMEM_E_IO = -9         /* the guest's disk failed, or its kernel had no page for the transfer */
 };
 
 /* "VMEM_OK" and so on; "unknown" for other numbers. */

@@ -1,7 +1,7 @@
 """The C interface from Python, through cffi: `lib.vmem_…` and `ffi`, as `vmem/vmem.h` declares them.
 
 For programs that are to become C ones, and for tests of the library itself; `vmem.Mmu` and `vmem.Hypervisor`
-are the Python interface.
+are the Python interface::
 
     from vmem.capi import check, ffi, lib, structure
 
@@ -17,7 +17,7 @@ from typing import Any
 
 from vmem.capi._interface import ffi
 from vmem.embedding import get_library
-from vmem.errors import ConfigError, InvariantError, OutOfMemory, VmemError
+from vmem.errors import ConfigError, FileError, InvariantError, OutOfMemory, VmemError
 
 __all__ = ["check", "ffi", "lib", "structure"]
 
@@ -34,6 +34,7 @@ _ERRORS = {
     lib.VMEM_E_BUSY: ConfigError,
     lib.VMEM_E_MEMORY: OutOfMemory,
     lib.VMEM_E_INVARIANT: InvariantError,
+    lib.VMEM_E_IO: FileError,
 }
 
 

@@ -77,7 +77,7 @@ class Trace:
 
     def items(self, progress: Progress | None = None) -> Iterator[Item]:
         """What the trace holds, in order: arrays of runs (at most 65,536 each) or `References`, and
-        `MapEvent`s between them.
+        each `MapEvent` between them.
 
         `progress(done, total)` is called now and then with the bytes of the file. Raises `TraceError`.
         """

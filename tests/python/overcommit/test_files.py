@@ -358,3 +358,11 @@ def test_writing_to_a_disk_that_fails_ends() -> None:
     vm.disk.fails = False
     file.fsync()
     assert vm.disk.read(file.place + (20 << 20), 4) == b"xxxx"
+
+
+def test_a_guest_without_a_disk_has_no_caches_to_drop() -> None:
+    """This crashed."""
+    vm = vmem.Hypervisor("64MiB").create_vm("vm", memory="16MiB")
+    before = vm.guest.meminfo()
+    vm.guest.drop_caches()
+    assert vm.guest.meminfo() == before
