@@ -42,22 +42,26 @@ void add(vmem_summary& sum, const sim::ReplayResult& part) {
   sum.stopped = part.stopped ? 1 : 0;
 }
 
-/// Block by block, with kinds copied so that callbacks cannot change what has been checked.
+/// Block by block. A policy runs whenever its time comes: kinds are copied for it, or it could change what has been
+/// checked. Events are told between blocks.
 vmem_status access_all(sim::Machine& machine, HostObject& host, const Where& where,
                        std::span<const std::uint64_t> addresses, const std::uint8_t* kinds, vmem_summary& sum) {
-  std::vector<std::uint8_t> copy(std::min<std::uint64_t>(kBlock, addresses.size()));
+  std::vector<std::uint8_t> copy;
   for (std::size_t from = 0; from < addresses.size() && sum.stopped == 0; from += kBlock) {
     const std::size_t count = std::min<std::size_t>(kBlock, addresses.size() - from);
-    std::copy_n(kinds + from, count, copy.begin());
-    const auto end = copy.begin() + static_cast<std::ptrdiff_t>(count);
-    const auto bad = std::find_if(copy.begin(), end, [](std::uint8_t kind) { return kind >= kAccessKinds; });
-    const auto valid = static_cast<std::size_t>(bad - copy.begin());
+    const std::uint8_t* block = kinds + from;
+    if (host.policy().is_set()) {
+      copy.assign(block, block + count);
+      block = copy.data();
+    }
+    const std::size_t valid = count_valid(block, count);
     const sim::ReplayResult part =
-        machine.access(where.guest, where.vcpu, where.process, addresses.subspan(from, valid),
-                       std::span(copy).first(valid), [](std::uint64_t) { return true; });
+        machine.access(where.guest, where.vcpu, where.process, addresses.subspan(from, valid), std::span(block, valid),
+                       [](std::uint64_t) { return true; });
+    const std::uint8_t next = valid < count ? block[valid] : 0;  // before a callback can change it
     add(sum, part);
     if (!host.tell_events()) return VMEM_OK;                // HostObject::end makes a failure of it
-    if (valid < count && !part.stopped) access_kind(*bad);  // refuses
+    if (valid < count && !part.stopped) access_kind(next);  // refuses
   }
   return sum.stopped != 0 ? VMEM_STOPPED : VMEM_OK;
 }

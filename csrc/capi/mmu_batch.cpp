@@ -21,16 +21,6 @@ struct Batch {
   void* user;
 };
 
-/// How many at the head are valid.
-std::size_t count_valid(const std::uint8_t* kinds, std::size_t count) {
-  std::uint8_t most = 0;
-  for (std::size_t i = 0; i < count; ++i) most = std::max(most, kinds[i]);  // no early end: vectorises
-  if (most < kAccessKinds) [[likely]]
-    return count;
-  return static_cast<std::size_t>(
-      std::find_if(kinds, kinds + count, [](std::uint8_t kind) { return kind >= kAccessKinds; }) - kinds);
-}
-
 class Runner {
  public:
   Runner(MmuObject& object, const Batch& batch) : work_(object), batch_(batch) {}

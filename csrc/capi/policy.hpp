@@ -22,6 +22,7 @@ class Policy final : public vmm::Daemon {
     user_ = user;
     schedule(now);
   }
+  bool is_set() const { return policy_ != nullptr; }
   bool is_running() const { return is_running_; }
   /// A call failed since the last `forgive`.
   bool failed() const { return failed_; }

@@ -1,6 +1,11 @@
 // Accesses and their ends in the terms of the C interface.
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
 #include "capi/refusal.hpp"
 #include "core/access.hpp"
 #include "hw/fault.hpp"
@@ -14,6 +19,16 @@ inline AccessKind access_kind(std::uint32_t kind) {
     throw Refusal(VMEM_E_ARGUMENT,
                   "kind " + std::to_string(kind) + "; accepted are VMEM_LOAD (0), VMEM_STORE (1) and VMEM_FETCH (2)");
   return static_cast<AccessKind>(kind);
+}
+
+/// How many kinds at the head of an array are valid.
+inline std::size_t count_valid(const std::uint8_t* kinds, std::size_t count) {
+  std::uint8_t most = 0;
+  for (std::size_t i = 0; i < count; ++i) most = std::max(most, kinds[i]);  // no early end: vectorises
+  if (most < kAccessKinds) [[likely]]
+    return count;
+  return static_cast<std::size_t>(
+      std::find_if(kinds, kinds + count, [](std::uint8_t kind) { return kind >= kAccessKinds; }) - kinds);
 }
 
 inline void tell(const hw::TlbEntry& entry, std::uint64_t va, vmem_result& result) {
