@@ -20,8 +20,7 @@ class Mappings {
   /// A process, the address at which it maps the page or what holds it, and the entry.
   using Visit = std::function<void(Process&, Gva, const PageTable::Slot&)>;
 
-  Mappings(Cpus& cpus, ProcessTable& processes, VmStat& vmstat)
-      : cpus_(cpus), processes_(processes), vmstat_(vmstat) {}
+  Mappings(Cpus& cpus, ProcessTable& processes, VmStat& vmstat) : cpus_(cpus), processes_(processes), vmstat_(vmstat) {}
 
   /// Nobody else maps any part of what the leaf maps.
   static bool is_exclusive(hw::Vcpu& vcpu, const PageTable::Slot& slot);

@@ -47,12 +47,18 @@ class AssocCache {
     inserted_.resize(replacement_ == Replacement::fifo ? geometry.entries : 0);
   }
 
-  Slot find(std::uint64_t key, std::uint64_t index) const {
+  [[gnu::always_inline]] Slot find(std::uint64_t key, std::uint64_t index) const {
     const Slot base = set_base(index);
-    if (ways_ > kSearchedOneByOne) [[likely]]
+    if (ways_ > kSearchedOneByOne)
       return digests_.find(base, ways_, key, [&](Slot slot) { return slots_[slot].key == key; });
-    for (Slot slot = base; slot < base + ways_; ++slot)
-      if (slots_[slot].key == key) return slot;
+    const Way* const set = &slots_[base];
+    if (ways_ == 4) [[likely]] {  // a trip count that the compiler knows
+      for (Slot way = 0; way < 4; ++way)
+        if (set[way].key == key) return base + way;
+      return kMiss;
+    }
+    for (Slot way = 0; way < ways_; ++way)
+      if (set[way].key == key) return base + way;
     return kMiss;
   }
 
@@ -62,16 +68,17 @@ class AssocCache {
 
   /// The way that an insertion into the set of `index` takes: an invalid one, else the victim. Draws from the generator
   /// of `random`.
-  Slot choose(std::uint64_t index) {
+  [[gnu::always_inline]] Slot choose(std::uint64_t index) {
     const Slot base = set_base(index);
-    if (replacement_ == Replacement::lru) [[likely]]
-      return oldest(base, [&](std::size_t slot) { return slots_[slot].touched; });
-    return choose_by_another_policy(base);
+    if (replacement_ != Replacement::lru) [[unlikely]]
+      return choose_by_another_policy(base);
+    const Way* const set = &slots_[base];
+    return base + oldest([set](std::uint32_t way) { return set[way].touched; });
   }
   /// Puts an entry into a slot that `choose` gave, and touches it.
-  void assign(Slot slot, std::uint64_t key, const Payload& payload, std::uint64_t now) {
+  [[gnu::always_inline]] void assign(Slot slot, std::uint64_t key, const Payload& payload, std::uint64_t now) {
     slots_[slot] = {key, now, payload};
-    digests_.set(slot, key);
+    if (ways_ > kSearchedOneByOne) digests_.set(slot, key);
     if (replacement_ == Replacement::fifo) [[unlikely]]
       inserted_[slot] = now;
   }
@@ -108,30 +115,37 @@ class AssocCache {
     return static_cast<Slot>(index % sets_) * ways_;
   }
 
-  Slot choose_by_another_policy(Slot base) {
-    if (replacement_ == Replacement::fifo) return oldest(base, [&](std::size_t slot) { return inserted_[slot]; });
+  [[gnu::noinline]] Slot choose_by_another_policy(Slot base) {
+    if (replacement_ == Replacement::fifo)
+      return base + oldest([&](std::uint32_t way) { return inserted_[base + way]; });
     for (Slot slot = base; slot < base + ways_; ++slot)
       if (key(slot) == 0) return slot;
     if (replacement_ == Replacement::random) return base + static_cast<Slot>(random_() % ways_);
     return oldest_half_by_half(base);
   }
 
-  /// The way of the set with the least `time(slot)`; of equals, the first. Invalid ways have 0. Selects, not branches:
-  /// which way is oldest cannot be predicted. By fours, because counting costs as much as comparing.
+  /// The way with the least `time(way)`; of equals, the first. Invalid ways have 0. Selects, not branches: which way is
+  /// oldest cannot be predicted. Four at a time, as a tournament, because counting costs as much as comparing.
   template <class Time>
-  Slot oldest(Slot base, Time&& time) const {
-    std::uint64_t least = ~std::uint64_t{0};
-    std::size_t oldest = base, slot = base;
-    const auto consider = [&](std::size_t which) {
-      const bool older = time(which) < least;
-      least = older ? time(which) : least;
-      oldest = older ? which : oldest;
+  [[gnu::always_inline]] std::uint32_t oldest(Time&& time) const {
+    struct Candidate {
+      std::uint64_t time;
+      std::uint32_t way;
     };
-    const std::size_t end = slot + ways_;
-    for (; slot + 4 <= end; slot += 4)
-      for (std::size_t i = 0; i < 4; ++i) consider(slot + i);
-    for (; slot < end; ++slot) consider(slot);
-    return static_cast<Slot>(oldest);
+    const auto older = [](Candidate a, Candidate b) {  // a stands before b
+      return Candidate{b.time < a.time ? b.time : a.time, b.time < a.time ? b.way : a.way};
+    };
+    const auto of_four = [&](std::uint32_t way) {
+      return older(older({time(way), way}, {time(way + 1), way + 1}),
+                   older({time(way + 2), way + 2}, {time(way + 3), way + 3}));
+    };
+    if (ways_ == 4) [[likely]]
+      return of_four(0).way;
+    Candidate oldest{~std::uint64_t{0}, 0};
+    std::uint32_t way = 0;
+    for (; way + 4 <= ways_; way += 4) oldest = older(oldest, of_four(way));
+    for (; way < ways_; ++way) oldest = older(oldest, {time(way), way});
+    return oldest.way;
   }
 
   /// Tree-PLRU. The bit of a node tells in which half of its ways the latest touch was, and the times of touches tell

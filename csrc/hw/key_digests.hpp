@@ -19,7 +19,8 @@ class KeyDigests {
   /// The first of the slots [base, base + ways) whose digest is that of `key` and that `holds(slot)`; ~0 if there is
   /// none. `holds` may be asked for other valid slots as well, and must say no then.
   template <class Holds>
-  std::uint32_t find(std::uint32_t base, std::uint32_t ways, std::uint64_t key, Holds&& holds) const {
+  [[gnu::always_inline]] std::uint32_t find(std::uint32_t base, std::uint32_t ways, std::uint64_t key,
+                                            Holds&& holds) const {
     const std::uint64_t wanted = digest(key) * kEachLane;
     for (const std::uint32_t end = base + ways; base < end; base += 2 * kLanes) {
       // Bit 7 of a byte of the first word, bit 6 of one of the second.

@@ -26,7 +26,7 @@ class TlbLevel {
   TlbLevel& operator=(const TlbLevel&) = delete;
 
   /// The place of the entry for `va`, touched; none on a miss. Valid until the level changes.
-  TlbPlace lookup(std::uint64_t va, const ContextKeys& keys) {
+  [[gnu::always_inline]] TlbPlace lookup(std::uint64_t va, const ContextKeys& keys) {
     TlbPlace found;
     if ((populated_ & 1) != 0) [[likely]]
       found = probe(PageSize::k4K, va, keys);
@@ -46,7 +46,7 @@ class TlbLevel {
   }
   /// Precondition: no entry of this level translates `va` under these keys. So it is whenever a fill follows a miss or
   /// a fault. Returns where it is held; none if the level has no array for it.
-  TlbPlace fill(std::uint64_t va, const ContextKeys& keys, const TlbEntry& entry) {
+  [[gnu::always_inline]] TlbPlace fill(std::uint64_t va, const ContextKeys& keys, const TlbEntry& entry) {
     if (!entry.is_plain() || array_of_[0] == nullptr) [[unlikely]]
       return fill_other(va, keys, entry);
     TlbArray& array = *array_of_[0];
@@ -102,7 +102,7 @@ class TlbLevel {
       if (global != TlbArray::kMiss && take(array, global)) return;
     }
   }
-  TlbPlace probe(PageSize size, std::uint64_t va, const ContextKeys& keys) {
+  [[gnu::always_inline]] TlbPlace probe(PageSize size, std::uint64_t va, const ContextKeys& keys) {
     TlbArray& array = *array_of_[static_cast<std::size_t>(size)];
     const std::uint64_t page = key_page(va, page_shift(size));
     const std::uint64_t low = page | (static_cast<std::uint64_t>(size) << kKeySizeShift);
@@ -112,7 +112,7 @@ class TlbLevel {
     return slot == TlbArray::kMiss ? TlbPlace{} : TlbPlace{&array, slot};
   }
   /// A function of its own, so that the search for a 4 KiB page, which is most, goes straight on.
-  TlbPlace probe_larger(std::uint64_t va, const ContextKeys& keys);
+  [[gnu::noinline]] TlbPlace probe_larger(std::uint64_t va, const ContextKeys& keys);
   void erase(TlbArray& array, TlbArray::Slot slot);
   void forget_shortcuts(std::uint64_t key, PageSize size) {
     if (shortcuts_ != nullptr) shortcuts_->forget(key_address(key), side_, size);
@@ -125,9 +125,9 @@ class TlbLevel {
   }
 
   /// Any entry; larger than any page that the level has an array for, it becomes the largest smaller one around `va`.
-  TlbPlace fill_other(std::uint64_t va, const ContextKeys& keys, const TlbEntry& entry);
+  [[gnu::noinline]] TlbPlace fill_other(std::uint64_t va, const ContextKeys& keys, const TlbEntry& entry);
   /// Bookkeeping before `entry` takes that slot from what stands there, if anything does.
-  void replace(const TlbArray& array, TlbArray::Slot slot, std::uint64_t va, const TlbEntry& entry);
+  [[gnu::noinline]] void replace(const TlbArray& array, TlbArray::Slot slot, std::uint64_t va, const TlbEntry& entry);
   void count_in(std::uint64_t va, const TlbEntry& entry);
   void count_out(std::uint64_t va, const TlbEntry& entry);
 
