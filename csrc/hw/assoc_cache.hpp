@@ -125,27 +125,26 @@ class AssocCache {
   }
 
   /// The way with the least `time(way)`; of equals, the first. Invalid ways have 0. Selects, not branches: which way is
-  /// oldest cannot be predicted. Four at a time, as a tournament, because counting costs as much as comparing.
+  /// oldest cannot be predicted. By fours, because counting costs as much as comparing.
   template <class Time>
   [[gnu::always_inline]] std::uint32_t oldest(Time&& time) const {
-    struct Candidate {
-      std::uint64_t time;
-      std::uint32_t way;
+    std::uint64_t least = ~std::uint64_t{0};
+    std::uint32_t oldest = 0;
+    const auto consider = [&](std::uint32_t way) {
+      const std::uint64_t then = time(way);
+      const bool older = then < least;
+      least = older ? then : least;
+      oldest = older ? way : oldest;
     };
-    const auto older = [](Candidate a, Candidate b) {  // a stands before b
-      return Candidate{b.time < a.time ? b.time : a.time, b.time < a.time ? b.way : a.way};
-    };
-    const auto of_four = [&](std::uint32_t way) {
-      return older(older({time(way), way}, {time(way + 1), way + 1}),
-                   older({time(way + 2), way + 2}, {time(way + 3), way + 3}));
-    };
-    if (ways_ == 4) [[likely]]
-      return of_four(0).way;
-    Candidate oldest{~std::uint64_t{0}, 0};
+    if (ways_ == 4) [[likely]] {
+      for (std::uint32_t way = 0; way < 4; ++way) consider(way);
+      return oldest;
+    }
     std::uint32_t way = 0;
-    for (; way + 4 <= ways_; way += 4) oldest = older(oldest, of_four(way));
-    for (; way < ways_; ++way) oldest = older(oldest, {time(way), way});
-    return oldest.way;
+    for (; way + 4 <= ways_; way += 4)
+      for (std::uint32_t i = 0; i < 4; ++i) consider(way + i);
+    for (; way < ways_; ++way) consider(way);
+    return oldest;
   }
 
   /// Tree-PLRU. The bit of a node tells in which half of its ways the latest touch was, and the times of touches tell

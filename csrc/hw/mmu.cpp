@@ -97,6 +97,23 @@ bool Mmu::look_up(std::uint64_t va, AccessKind kind, TlbEntry& entry, Fault& fau
   return permitted(va, kind, entry, held) || judge_hit(va, kind, entry, fault);
 }
 
+// `look_up` would do the same. The second level is asked first, because what it does not hold is not for here.
+[[gnu::noinline]] bool Mmu::hit_second_level(std::uint64_t va, AccessKind kind) {
+  TlbLevel& l1 = l1_[side(kind)];
+  const TlbPlace second = l2_.find_plain(va, silicon_.keys);
+  if (!second || !second->is_plain() || !l1.is_plain() || !l1.takes_plain()) return false;
+  const TlbEntry entry = *second;
+  const std::uint8_t allowed = permissions_[entry.flags];
+  if (((allowed >> static_cast<unsigned>(kind)) & 1) == 0 || !canonical(va, silicon_.state.levels()) ||
+      l1.find_plain(va, silicon_.keys))
+    return false;
+  ++l1_misses_[side(kind)];
+  ++silicon_.counters.l2_hits;
+  l2_.touch(second);
+  shortcuts_.remember(va, kind, l1.fill(va, silicon_.keys, entry), allowed);
+  return true;
+}
+
 /// Whether the access may pass as it is. If so, it is remembered where the first level holds it, if it does.
 bool Mmu::permitted(std::uint64_t va, AccessKind kind, const TlbEntry& entry, TlbPlace held) {
   const std::uint8_t allowed = permissions_[entry.flags];

@@ -68,6 +68,9 @@ class Mmu {
     silicon_.counters.stores += stores;
     silicon_.counters.fetches += fetches;
   }
+  /// An access that misses the first level, hits the second one and has nothing else to do, as most misses are. True:
+  /// it was made, and from now on a Stretch finds the page; counting it is the caller's. False: nothing was done.
+  bool hit_second_level(std::uint64_t va, AccessKind kind);
   /// For accesses that are quickly seen to be first-level hits with nothing else to do. Counting them is the caller's.
   Shortcuts::Stretch stretch() { return {shortcuts_, tlb_clock_}; }
 
@@ -155,7 +158,8 @@ std::size_t Mmu::access_batch(const std::uint64_t* addresses, const std::uint8_t
       --i;
       continue;
     }
-    if (look_up(addresses[i], static_cast<AccessKind>(kinds[i]), entry, fault)) [[likely]]
+    const auto kind = static_cast<AccessKind>(kinds[i]);
+    if (hit_second_level(addresses[i], kind) || look_up(addresses[i], kind, entry, fault)) [[likely]]
       continue;
     count_kinds(kinds + counted, i + 1 - counted);
     counted = i + 1;

@@ -35,6 +35,19 @@ class TlbLevel {
     if (found) found.array->touch(found.slot, ++clock_);
     return found;
   }
+  /// Whether nothing but plain entries of this very context can translate an address here, so that `find_plain` tells
+  /// all.
+  bool is_plain() const { return populated_ <= 1 && globals_ == 0; }
+  bool takes_plain() const { return array_of_[0] != nullptr; }
+  /// The place of the 4 KiB entry of this very context for `va`, not touched.
+  [[gnu::always_inline]] TlbPlace find_plain(std::uint64_t va, const ContextKeys& keys) const {
+    TlbArray* const array = array_of_[0];
+    if (array == nullptr) return {};
+    const std::uint64_t page = key_page(va, kPageShift);
+    const TlbArray::Slot slot = array->find(keys.own | page, page);
+    return slot == TlbArray::kMiss ? TlbPlace{} : TlbPlace{array, slot};
+  }
+  void touch(TlbPlace place) { place.array->touch(place.slot, ++clock_); }
   /// Calls `use(entry)`, which may change what it permits, for every entry that translates `va`, touching none.
   template <class Use>
   void for_page(std::uint64_t va, const ContextKeys& keys, Use&& use) {

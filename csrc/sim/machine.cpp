@@ -31,24 +31,32 @@ bool refused(const Guest& guest) {
                     "]: a run that began with a load or fetch holds no stores, and a run is never empty");
 }
 
-/// Makes the runs at the head of `runs` that are well-formed and nothing but first-level hits; returns how many. A
-/// run's kinds are all permitted if its first one is: what may be stored to may be loaded from, and a run that began
-/// otherwise holds no stores. A function of its own, not inlined: the loop needs all registers.
+/// Makes the runs at the head of `runs` that are well-formed and nothing but hits of the first level, or of the second
+/// one at first; returns how many. A run's kinds are all permitted if its first one is: what may be stored to may be
+/// loaded from, and a run that began otherwise holds no stores. A function of its own, not inlined: the loop needs all
+/// registers.
 [[gnu::noinline]] std::size_t make_hits(hw::Mmu& mmu, std::span<const Run> runs, std::uint64_t& done) {
   std::uint64_t loads = 0, stores = 0, twice_fetches = 0;  // `loads` with fetches
+  const auto count = [&](const Run& run) {
+    loads += run.loads;
+    stores += run.stores;
+    twice_fetches += run.loads * (run.page & 2);  // no branch on the kind
+  };
+  // Told by the lowest bit; a kind that does not exist is known to no shortcut.
+  const auto counts_suit = [](const Run& run) {
+    return ((run.page & 1) != 0) == (run.stores != 0) && (run.loads | run.stores) != 0;
+  };
   const Run* run = runs.data();
-  {
-    hw::Shortcuts::Stretch stretch = mmu.stretch();
-    for (const Run* const end = run + runs.size(); run != end; ++run) {
-      const auto [page, some_loads, some_stores] = *run;
-      read_ahead(run);
-      // has_right_counts, told by the lowest bit; a kind that does not exist is known to no shortcut.
-      if (((page & 1) != 0) != (some_stores != 0) || (some_loads | some_stores) == 0 || !stretch.touch_page(page))
-        break;
-      loads += some_loads;
-      stores += some_stores;
-      twice_fetches += some_loads * (page & 2);  // no branch on the kind
+  for (const Run* const end = run + runs.size();;) {
+    {
+      hw::Shortcuts::Stretch stretch = mmu.stretch();
+      for (; run != end && counts_suit(*run) && stretch.touch_page(run->page); ++run) {
+        read_ahead(run);
+        count(*run);
+      }
     }
+    if (run == end || !well_formed(*run) || !mmu.hit_second_level(page_address(*run), first_kind(*run))) break;
+    count(*run++);  // the first reference was made, and the others touch the entry that was touched last
   }
   const std::uint64_t fetches = twice_fetches / 2;
   mmu.count_hits(loads - fetches, stores, fetches);
