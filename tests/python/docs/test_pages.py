@@ -52,7 +52,7 @@ def test_every_page_is_in_the_site() -> None:
 
 def test_the_reference_of_c_has_everything() -> None:
     """Every function that is exported and every constant of the headers is in what the site shows of them."""
-    headers = runpy.run_path(str(DOCS / "_ext" / "c_headers.py"))
+    headers = runpy.run_path(str(DOCS / "_ext" / "c_declarations.py"))
     names = ("status.h", "mmu.h", "host.h")
     texts = [(headers["INCLUDE"] / name).read_text(encoding="utf-8") for name in names]
     entries = [entry for text in texts for entry in headers["entries"](text)]
@@ -60,7 +60,7 @@ def test_the_reference_of_c_has_everything() -> None:
     constants = {name for text in texts for name in re.findall(r"\b(VMEM_\w+) = ", text)}
     assert len(constants) > 50
     assert not {name for name in constants if f"{name} = " not in code}
-    named = [found for entry in entries for part in entry.code if (found := headers["_name"](part))]
+    named = [found for entry in entries for part in entry.code if (found := headers["name_of"](part))]
     functions = [re.search(r"(vmem_\w+)\(", what)[1] for kind, what in named if kind == "function"]
     exported = (ROOT / "tests" / "capi" / "exports.txt").read_text(encoding="utf-8").split()
     assert sorted(functions) == exported
