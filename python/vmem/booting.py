@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from vmem.hypervisor import Hypervisor, Vm
@@ -55,6 +56,14 @@ class TimedMachine(Machine):
     @property
     def programs(self) -> list[Program]:
         return [job.program for job in self._jobs]
+
+    @property
+    def costs(self) -> dict[int, int]:
+        """References of all its programs, by what they cost in picoseconds."""
+        merged: Counter[int] = Counter()
+        for program in self.programs:
+            merged.update(program.costs)
+        return merged
 
     @property
     def progressed_at(self) -> int:

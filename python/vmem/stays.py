@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -84,8 +83,7 @@ class Stay:
     @property
     def costs(self) -> dict[int, int]:
         """Picoseconds → references that cost so much."""
-        now = self._now()
-        return _costs(now) if isinstance(now, TimedMachine) else now.costs
+        return self._now().costs
 
     @property
     def took(self) -> int:
@@ -127,21 +125,13 @@ def _summary(machine: TimedMachine | None, stayed: int, host: Hypervisor) -> dic
     return {**machine.summary(host.costs), "outcome": found}
 
 
-def _costs(machine: TimedMachine) -> dict[int, int]:
-    """References of all its programs, by what they cost."""
-    merged: Counter[int] = Counter()
-    for program in machine.programs:
-        merged.update(program.costs)
-    return merged
-
-
 class _Left:
     """What a VM was when it left."""
 
     def __init__(self, machine: TimedMachine, stayed: int, host: Hypervisor) -> None:
         self.references = machine.references
         self.progressed_at = machine.progressed_at
-        self.costs = _costs(machine)
+        self.costs = machine.costs
         self.summary = _summary(machine, stayed, host)
         self._warnings = machine.warnings()
         self._row: Row | None = machine.meter.row(0, host.now)

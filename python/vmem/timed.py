@@ -106,9 +106,8 @@ class TimedRunner:
             stop = min([until, *(began + due for due in dues if due is not None)])
             report = _report(progress, passed, total)
             host.run(max(0, stop - host.now), progress=report)
-            if (
-                host.now < stop and not self._stays.are_over
-            ):  # who is there has nothing to run; others will come
+            # Who is there may have nothing to run while others are still to come.
+            if host.now < stop and not self._stays.are_over:
                 host.advance(stop - host.now)
             report(host.now - began - passed)
             if stop == until or host.now >= until or self._stays.are_over:
