@@ -12,6 +12,8 @@ import pytest
 
 import vmem
 
+sys.path.insert(0, str(Path(__file__).parents[2]))  # for pages, which reads the documentation
+
 Build = Callable[..., Path]
 ROOT = Path(__file__).parents[3]
 STRICT = ["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-O1"]

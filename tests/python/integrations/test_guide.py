@@ -52,7 +52,7 @@ def test_commands(directory: Path) -> None:
 
 
 def test_several_at_once(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (code,) = blocks("py")
+    code = blocks("python")[0]
     monkeypatch.chdir(directory)
     subprocess.run(["gcc", "-static", "-O2", "sum.c", "-o", "sum"], check=True)
     host = vmem.Hypervisor("64MiB")

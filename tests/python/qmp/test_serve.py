@@ -1,4 +1,4 @@
-"""`vmem serve` as it is used: the guide's examples, its ends, and one clear message for what it cannot do."""
+"""`vmem serve` as it is used: the guide's conversation, its ends, one clear message for what it cannot do."""
 
 from __future__ import annotations
 
@@ -120,15 +120,6 @@ def test_the_conversation_of_the_guide(tmp_path: Path) -> None:
         status, out, err = server.end()
     assert status == 0 and out.startswith("All VMs have quit, after ")
     assert "Traceback" not in err
-
-
-def test_the_python_example_of_the_guide(tmp_path: Path) -> None:
-    with serving(tmp_path, block("toml"), "--rate", "10") as server:
-        client = [sys.executable, "-c", block("text")]
-        done = subprocess.run(client, cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        assert re.fullmatch(r"\{'actual': \d+\}\n", done.stdout)
-        server.end(signal.SIGINT)
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
