@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from .reading import Block, blocks
@@ -10,8 +10,8 @@ from .running import in_directory, output, vmem_command, write_file
 from .ways import Way, way
 
 
-def session(page: Path, directory: Path, which: Way = Way.RUNS) -> Iterator[tuple[Block, str]]:
-    """Runs the examples of a page in order; each with what it printed."""
+def session(page: Path, directory: Path, which: Way = Way.RUNS) -> Generator[tuple[Block, str]]:
+    """Runs the examples of a page in order; each with what it printed. It is in `directory` until closed."""
     with in_directory(directory) as servers:
         for block in blocks(page.read_text(encoding="utf-8")):
             if way(page, block) is Way.SCENARIO:

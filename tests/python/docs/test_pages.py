@@ -6,6 +6,7 @@ import re
 import runpy
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -24,20 +25,22 @@ def having(*ways: Way) -> list[Path]:
 
 @pytest.mark.parametrize("page", having(Way.RUNS, Way.SCENARIO), ids=name)
 def test_examples_print_what_the_page_says(page: Path, tmp_path: Path) -> None:
-    try:
-        for block, printed in session(page, tmp_path):
-            if block.said is not None:
-                assert block.said.same(printed), f"line {block.line}:\n{block.code}{printed}"
-    except Unavailable as lack:  # what stands before it on the page has run
-        pytest.skip(str(lack))
+    with closing(session(page, tmp_path)) as examples:
+        try:
+            for block, printed in examples:
+                if block.said is not None:
+                    assert block.said.same(printed), f"line {block.line}:\n{block.code}{printed}"
+        except Unavailable as lack:  # what stands before it on the page has run
+            pytest.skip(str(lack))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", having(Way.RUNS_SLOWLY), ids=name)
 def test_long_examples_run(page: Path, tmp_path: Path) -> None:
     """Minutes of sweeps and searches."""
-    for block, printed in session(page, tmp_path, Way.RUNS_SLOWLY):
-        assert printed and block.said is None
+    with closing(session(page, tmp_path, Way.RUNS_SLOWLY)) as examples:
+        for block, printed in examples:
+            assert printed and block.said is None
 
 
 def test_pages_of_questions_and_answers_have_a_command() -> None:
