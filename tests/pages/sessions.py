@@ -10,13 +10,13 @@ from .running import in_directory, output, vmem_command, write_file
 from .ways import Way, way
 
 
-def session(page: Path, directory: Path, which: Way = Way.RUNS) -> Generator[tuple[Block, str]]:
+def session(page: Path, directory: Path) -> Generator[tuple[Block, str]]:
     """Runs the examples of a page in order; each with what it printed. It is in `directory` until closed."""
     with in_directory(directory) as servers:
         for block in blocks(page.read_text(encoding="utf-8")):
             if way(page, block) is Way.SCENARIO:
                 vmem_command("run", str(write_file(block)), "--check")
-            elif way(page, block) is which:
+            elif way(page, block) is Way.RUNS:
                 yield block, output(block, servers)
 
 
