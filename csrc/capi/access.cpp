@@ -9,7 +9,7 @@
 #include "capi/lookup.hpp"
 #include "capi/result.hpp"
 #include "capi/structure.hpp"
-#include "sim/trace_run.hpp"
+#include "core/run.hpp"
 #include "vmem/host.h"
 
 namespace vmem::capi {
@@ -69,12 +69,12 @@ vmem_status access_all(sim::Machine& machine, HostObject& host, const Where& whe
 /// The same of runs; a run that is not well-formed ends it.
 vmem_status replay_all(sim::Machine& machine, HostObject& host, const Where& where, std::span<const vmem_run> runs,
                        vmem_summary& sum) {
-  std::vector<sim::Run> copy;
+  std::vector<Run> copy;
   for (std::size_t from = 0; from < runs.size() && sum.stopped == 0; from += kBlock) {
     copy.clear();
     for (const vmem_run& run : runs.subspan(from, std::min<std::size_t>(kBlock, runs.size() - from)))
       copy.push_back({run.page, run.loads, run.stores});
-    const auto bad = std::find_if_not(copy.begin(), copy.end(), sim::well_formed);
+    const auto bad = std::find_if_not(copy.begin(), copy.end(), well_formed);
     const auto valid = static_cast<std::size_t>(bad - copy.begin());
     const sim::ReplayResult part = machine.replay(where.guest, where.vcpu, where.process, std::span(copy).first(valid),
                                                   [](std::uint64_t) { return true; });

@@ -9,7 +9,7 @@
 
 #include "core/error.hpp"
 #include "core/rng.hpp"
-#include "hw/key_digests.hpp"
+#include "hw/key_index.hpp"
 
 namespace vmem::hw {
 
@@ -41,110 +41,118 @@ class AssocCache {
                         std::to_string(geometry.ways) + " ways: entries must be a positive multiple of ways");
     if (replacement_ == Replacement::plru && (!std::has_single_bit(ways_) || ways_ > 64))
       throw ConfigError("tree-PLRU needs a power of two of ways up to 64, not " + std::to_string(ways_));
-    power_of_two_sets_ = std::has_single_bit(sets_);
-    slots_.resize(geometry.entries);
-    digests_.resize(geometry.entries);
+    const bool power_of_two_sets = std::has_single_bit(sets_);
+    search_ = ways_ > 4 ? Search::by_index : ways_ == 4 && power_of_two_sets ? Search::four_ways : Search::one_by_one;
+    simple_choice_ = search_ == Search::four_ways && replacement_ == Replacement::lru;
+    keys_.resize(geometry.entries);
+    touched_.resize(geometry.entries);
+    payloads_.resize(geometry.entries);
     inserted_.resize(replacement_ == Replacement::fifo ? geometry.entries : 0);
+    if (search_ == Search::by_index) index_.resize(geometry.entries);
   }
 
   [[gnu::always_inline]] Slot find(std::uint64_t key, std::uint64_t index) const {
-    const Slot base = set_base(index);
-    if (ways_ > kSearchedOneByOne)
-      return digests_.find(base, ways_, key, [&](Slot slot) { return slots_[slot].key == key; });
-    const Way* const set = &slots_[base];
-    if (ways_ == 4) [[likely]] {  // a trip count that the compiler knows
-      for (Slot way = 0; way < 4; ++way)
-        if (set[way].key == key) return base + way;
-      return kMiss;
+    if (search_ == Search::four_ways) [[likely]] {
+      const Slot base = base_of_four(index);
+      const std::uint64_t* const set = &keys_[base];
+      // Sums, not branches: which way it is cannot be predicted.
+      const Slot way = Slot{set[1] == key} + 2 * Slot{set[2] == key} + 3 * Slot{set[3] == key};
+      return set[way] == key ? base + way : kMiss;
     }
-    for (Slot way = 0; way < ways_; ++way)
-      if (set[way].key == key) return base + way;
-    return kMiss;
+    if (search_ == Search::by_index) [[likely]]
+      return index_.find(key, keys_.data());
+    return find_one_by_one(key, index);
   }
 
-  void touch(Slot slot, std::uint64_t now) { slots_[slot].touched = now; }
+  void touch(Slot slot, std::uint64_t now) { touched_[slot] = now; }
   /// Where `touch` writes the time, which is all that it does.
-  std::uint64_t* stamp(Slot slot) { return &slots_[slot].touched; }
+  std::uint64_t* stamp(Slot slot) { return &touched_[slot]; }
 
   /// The way that an insertion into the set of `index` takes: an invalid one, else the victim. Draws from the generator
   /// of `random`.
   [[gnu::always_inline]] Slot choose(std::uint64_t index) {
-    const Slot base = set_base(index);
-    if (replacement_ != Replacement::lru) [[unlikely]]
-      return choose_by_another_policy(base);
-    const Way* const set = &slots_[base];
-    return base + oldest([set](std::uint32_t way) { return set[way].touched; });
+    if (simple_choice_) [[likely]] {
+      const Slot base = base_of_four(index);
+      return base + oldest_of_four(&touched_[base]);
+    }
+    return choose_in_any_set(set_base(index));
   }
   /// Puts an entry into a slot that `choose` gave, and touches it.
   [[gnu::always_inline]] void assign(Slot slot, std::uint64_t key, const Payload& payload, std::uint64_t now) {
-    slots_[slot] = {key, now, payload};
-    if (ways_ > kSearchedOneByOne) digests_.set(slot, key);
-    if (replacement_ == Replacement::fifo) [[unlikely]]
-      inserted_[slot] = now;
+    if (!simple_choice_) note_assignment(slot, key, now);
+    keys_[slot] = key;
+    touched_[slot] = now;
+    payloads_[slot] = payload;
   }
   void erase(Slot slot) {
-    slots_[slot].key = 0;
-    digests_.reset(slot);
-    if (replacement_ == Replacement::lru) slots_[slot].touched = 0;
+    if (keys_[slot] == 0) return;
+    if (search_ == Search::by_index) index_.remove(slot, keys_[slot]);
+    keys_[slot] = 0;
+    if (replacement_ == Replacement::lru) touched_[slot] = 0;
     if (replacement_ == Replacement::fifo) inserted_[slot] = 0;
   }
   template <class Condemned>
   void erase_if(Condemned&& condemned) {
-    for (Slot slot = 0; slot < slots_.size(); ++slot)
+    for (Slot slot = 0; slot < keys_.size(); ++slot)
       if (key(slot) != 0 && condemned(key(slot))) erase(slot);
   }
   void clear() {
-    for (Slot slot = 0; slot < slots_.size(); ++slot) erase(slot);
+    for (Slot slot = 0; slot < keys_.size(); ++slot) erase(slot);
   }
 
-  std::uint64_t key(Slot slot) const { return slots_[slot].key; }
-  Payload& operator[](Slot slot) { return slots_[slot].payload; }
-  const Payload& operator[](Slot slot) const { return slots_[slot].payload; }
-  std::uint32_t entries() const { return static_cast<std::uint32_t>(slots_.size()); }
+  std::uint64_t key(Slot slot) const { return keys_[slot]; }
+  Payload& operator[](Slot slot) { return payloads_[slot]; }
+  const Payload& operator[](Slot slot) const { return payloads_[slot]; }
+  std::uint32_t entries() const { return static_cast<std::uint32_t>(keys_.size()); }
 
  private:
-  struct Way {
-    std::uint64_t key = 0;
-    std::uint64_t touched = 0;  ///< lru: 0 where invalid
-    Payload payload{};
-  };
+  /// How a key is found. The first is that of most caches of a processor, the second pays for itself beyond.
+  enum class Search : std::uint8_t { four_ways, by_index, one_by_one };
 
-  Slot set_base(std::uint64_t index) const {
-    if (power_of_two_sets_) [[likely]]
-      return (static_cast<Slot>(index) & (sets_ - 1)) * ways_;
-    return static_cast<Slot>(index % sets_) * ways_;
+  Slot base_of_four(std::uint64_t index) const { return (static_cast<Slot>(index) & (sets_ - 1)) * 4; }
+  Slot set_base(std::uint64_t index) const { return static_cast<Slot>(index % sets_) * ways_; }
+
+  [[gnu::noinline]] Slot find_one_by_one(std::uint64_t key, std::uint64_t index) const {
+    const Slot base = set_base(index);
+    for (Slot way = 0; way < ways_; ++way)
+      if (keys_[base + way] == key) return base + way;
+    return kMiss;
+  }
+  /// What an assignment changes besides the slot itself.
+  void note_assignment(Slot slot, std::uint64_t key, std::uint64_t now) {
+    if (search_ == Search::by_index) {
+      if (keys_[slot] != 0) index_.remove(slot, keys_[slot]);
+      index_.insert(slot, key);
+    }
+    if (replacement_ == Replacement::fifo) inserted_[slot] = now;
   }
 
-  [[gnu::noinline]] Slot choose_by_another_policy(Slot base) {
-    if (replacement_ == Replacement::fifo)
-      return base + oldest([&](std::uint32_t way) { return inserted_[base + way]; });
+  [[gnu::noinline]] Slot choose_in_any_set(Slot base) {
+    if (replacement_ == Replacement::lru) return base + oldest(&touched_[base]);
+    if (replacement_ == Replacement::fifo) return base + oldest(&inserted_[base]);
     for (Slot slot = base; slot < base + ways_; ++slot)
       if (key(slot) == 0) return slot;
     if (replacement_ == Replacement::random) return base + static_cast<Slot>(random_() % ways_);
     return oldest_half_by_half(base);
   }
 
-  /// The way with the least `time(way)`; of equals, the first. Invalid ways have 0. Selects, not branches: which way is
-  /// oldest cannot be predicted. By fours, because counting costs as much as comparing.
-  template <class Time>
-  [[gnu::always_inline]] std::uint32_t oldest(Time&& time) const {
-    std::uint64_t least = ~std::uint64_t{0};
-    std::uint32_t oldest = 0;
-    const auto consider = [&](std::uint32_t way) {
-      const std::uint64_t then = time(way);
-      const bool older = then < least;
-      least = older ? then : least;
-      oldest = older ? way : oldest;
-    };
-    if (ways_ == 4) [[likely]] {
-      for (std::uint32_t way = 0; way < 4; ++way) consider(way);
-      return oldest;
+  /// The way with the least time; of equals, the first. Invalid ways have 0. Selects, not branches: which way is oldest
+  /// cannot be predicted.
+  std::uint32_t oldest(const std::uint64_t* times) const {
+    std::uint32_t oldest = 0, way = 0;
+    for (; way + 4 <= ways_; way += 4) {
+      const std::uint32_t other = way + oldest_of_four(times + way);
+      oldest = times[other] < times[oldest] ? other : oldest;
     }
-    std::uint32_t way = 0;
-    for (; way + 4 <= ways_; way += 4)
-      for (std::uint32_t i = 0; i < 4; ++i) consider(way + i);
-    for (; way < ways_; ++way) consider(way);
+    for (; way < ways_; ++way) oldest = times[way] < times[oldest] ? way : oldest;
     return oldest;
+  }
+  [[gnu::always_inline]] static std::uint32_t oldest_of_four(const std::uint64_t* times) {
+    // Arithmetic, since compilers make branches of selects here.
+    const auto first = static_cast<std::uint32_t>(times[1] < times[0]);
+    const auto second = 2 + static_cast<std::uint32_t>(times[3] < times[2]);
+    const auto later = 0 - static_cast<std::uint32_t>(times[second] < times[first]);
+    return first ^ ((first ^ second) & later);
   }
 
   /// Tree-PLRU. The bit of a node tells in which half of its ways the latest touch was, and the times of touches tell
@@ -152,7 +160,7 @@ class AssocCache {
   Slot oldest_half_by_half(Slot slot) const {
     const auto latest = [&](Slot first, std::uint32_t count) {
       std::uint64_t time = 0;
-      for (Slot at = first; at < first + count; ++at) time = std::max(time, slots_[at].touched);
+      for (Slot at = first; at < first + count; ++at) time = std::max(time, touched_[at]);
       return time;
     };
     for (std::uint32_t half = ways_ / 2; half > 0; half /= 2)
@@ -160,16 +168,18 @@ class AssocCache {
     return slot;
   }
 
-  static constexpr std::uint32_t kSearchedOneByOne = 4;  ///< ways; digests pay for themselves beyond
-
   std::uint32_t ways_;
   std::uint32_t sets_;
-  bool power_of_two_sets_;
+  Search search_;
+  bool simple_choice_;  ///< the least recently used one of four
   Replacement replacement_;
   SplitMix64 random_;
-  std::vector<Way> slots_;
-  KeyDigests digests_;
+  // One element for each slot.
+  std::vector<std::uint64_t> keys_;
+  std::vector<std::uint64_t> touched_;  ///< lru: 0 where invalid
+  std::vector<Payload> payloads_;
   std::vector<std::uint64_t> inserted_;  ///< fifo only: 0 where invalid
+  KeyIndex index_;                       ///< of sets with many ways only
 };
 
 }  // namespace vmem::hw

@@ -58,7 +58,7 @@ void Mmu::drop_contexts(Matches&& matches) {
 }
 
 void Mmu::invlpg(Gva gva) {
-  if (!canonical(gva.value, state().levels())) return;
+  if (!canonical(gva.value, silicon_.address_bits)) return;
   const std::uint16_t pcid = state().pcid(), vpid = state().vpid;
   const auto own = [&](const Context& c) { return linear(c) && c.vpid == vpid && c.pcid == pcid; };
   drop_guest_page_of(gva.value, [&](const Context& c) { return own(c) || (global(c) && c.vpid == vpid); });
@@ -69,7 +69,7 @@ void Mmu::invpcid(InvpcidType type, std::uint16_t pcid, Gva gva) {
   const std::uint16_t vpid = state().vpid;
   switch (type) {
     case InvpcidType::address: {
-      if (!canonical(gva.value, state().levels())) return;  // the instruction faults
+      if (!canonical(gva.value, silicon_.address_bits)) return;  // the instruction faults
       const auto own = [&](const Context& c) { return linear(c) && c.vpid == vpid && c.pcid == pcid; };
       drop_guest_page_of(gva.value, own);
       silicon_.psc.drop(contexts_.select(own));
@@ -119,7 +119,7 @@ bool Mmu::invvpid(InvvpidType type, std::uint16_t vpid, Gva gva) {
   if (vpid == 0 && type != InvvpidType::all) return false;
   switch (type) {
     case InvvpidType::address: {
-      if (!canonical(gva.value, state().levels())) return false;
+      if (!canonical(gva.value, silicon_.address_bits)) return false;
       const auto all = [&](const Context& c) { return linear(c) && c.vpid == vpid; };
       drop_guest_page_of(gva.value, all);
       silicon_.psc.drop(contexts_.select(all));

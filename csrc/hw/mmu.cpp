@@ -31,6 +31,8 @@ void Mmu::set_state(const State& state) {
                       " levels, accepted are 4 and 5 (bits 5:3 = levels - 1)");
   silicon_.state = state;
   silicon_.host_levels = host_levels;
+  silicon_.host_marks = state.stage2_accessed_dirty();
+  silicon_.address_bits = state.address_bits();
   silicon_.guest_reserved = paging::reserved_bits_x86_64(cpu_.maxphyaddr, state.nxe(), cpu_.one_gib_pages);
   silicon_.host_reserved = state.second_stage == SecondStageKind::ept
                                ? paging::reserved_bits_ept(cpu_.maxphyaddr, cpu_.one_gib_pages, cpu_.execute_only)
@@ -73,59 +75,36 @@ Fault Mmu::general_protection(std::uint64_t va, AccessKind kind) const {
   return fault;
 }
 
-bool Mmu::look_up(std::uint64_t va, AccessKind kind, TlbEntry& entry, Fault& fault) {
-  if (!canonical(va, silicon_.state.levels())) [[unlikely]] {
+[[gnu::noinline]] bool Mmu::look_up(std::uint64_t va, AccessKind kind, TlbEntry& entry, Fault& fault) {
+  if (!canonical(va, silicon_.address_bits)) [[unlikely]] {
     --counter_of(kind);  // it is counted by whoever calls
     fault = general_protection(va, kind);
     return false;
   }
   TlbLevel& l1 = l1_[side(kind)];
-  TlbPlace held = l1.lookup(va, silicon_.keys);
-  if (held) {
-    entry = *held;
-  } else {
-    ++l1_misses_[side(kind)];
-    const TlbPlace second = l2_.lookup(va, silicon_.keys);
-    if (!second) {
-      ++silicon_.counters.tlb_misses;
-      return walk_and_fill(va, kind, entry, fault);
-    }
-    ++silicon_.counters.l2_hits;
-    entry = *second;
-    held = l1.fill(va, silicon_.keys, entry);
-  }
-  return permitted(va, kind, entry, held) || judge_hit(va, kind, entry, fault);
-}
-
-// `look_up` would do the same. The second level is asked first, because what it does not hold is not for here.
-[[gnu::noinline]] bool Mmu::hit_second_level(std::uint64_t va, AccessKind kind) {
-  TlbLevel& l1 = l1_[side(kind)];
-  const TlbPlace second = l2_.find_plain(va, silicon_.keys);
-  if (!second || !second->is_plain() || !l1.is_plain() || !l1.takes_plain()) return false;
-  const TlbEntry entry = *second;
-  const std::uint8_t allowed = permissions_[entry.flags];
-  if (((allowed >> static_cast<unsigned>(kind)) & 1) == 0 || !canonical(va, silicon_.state.levels()) ||
-      l1.find_plain(va, silicon_.keys))
-    return false;
+  if (const TlbPlace held = l1.lookup(va, silicon_.keys)) [[unlikely]]
+    return use(va, kind, held, entry, fault);
   ++l1_misses_[side(kind)];
+  const TlbPlace second = l2_.lookup(va, silicon_.keys);
+  if (!second) {
+    ++silicon_.counters.tlb_misses;
+    return walk_and_fill(va, kind, entry, fault);
+  }
   ++silicon_.counters.l2_hits;
-  l2_.touch(second);
-  shortcuts_.remember(va, kind, l1.fill(va, silicon_.keys, entry), allowed);
-  return true;
+  entry = *second;
+  return permitted(va, kind, entry, l1.fill(va, silicon_.keys, entry)) || judge_hit(va, kind, entry, fault);
 }
 
-/// Whether the access may pass as it is. If so, it is remembered where the first level holds it, if it does.
-bool Mmu::permitted(std::uint64_t va, AccessKind kind, const TlbEntry& entry, TlbPlace held) {
-  const std::uint8_t allowed = permissions_[entry.flags];
-  if (held) shortcuts_.remember(va, kind, held, allowed);
-  return ((allowed >> static_cast<unsigned>(kind)) & 1) != 0;
+[[gnu::noinline]] bool Mmu::use(std::uint64_t va, AccessKind kind, TlbPlace held, TlbEntry& entry, Fault& fault) {
+  entry = *held;
+  return permitted(va, kind, entry, held) || judge_hit(va, kind, entry, fault);
 }
 
 void Mmu::fill_l1(std::uint64_t va, AccessKind kind, const TlbEntry& entry) {
   permitted(va, kind, entry, l1_[side(kind)].fill(va, silicon_.keys, entry));
 }
 
-bool Mmu::judge_hit(std::uint64_t va, AccessKind kind, TlbEntry& entry, Fault& fault) {
+[[gnu::noinline]] bool Mmu::judge_hit(std::uint64_t va, AccessKind kind, TlbEntry& entry, Fault& fault) {
   if (kind == AccessKind::store && (permissions_[entry.flags] & PermissionTable::kStoreButClean))
     return refill_ == Refill::walker ? assist_dirty(va, entry, fault) : raise(FaultKind::tlb_modified, va, kind, fault);
   // The entry may be tighter than the tables by now: only the tables can say no.
@@ -173,7 +152,7 @@ bool Mmu::retry(Gva gva, AccessKind kind, TlbEntry& entry, Fault& fault) {
 }
 
 bool Mmu::probe(Gva gva, AccessKind kind, TlbEntry& entry, Fault& fault) {
-  if (canonical(gva.value, silicon_.state.levels())) return translate<Pure>(silicon_, gva, kind, entry, fault);
+  if (canonical(gva.value, silicon_.address_bits)) return translate<Pure>(silicon_, gva, kind, entry, fault);
   fault = general_protection(gva.value, kind);
   return false;
 }

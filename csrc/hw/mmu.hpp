@@ -1,14 +1,17 @@
 // The memory-management unit: composes TLBs, walker and paging-structure caches by the rules of docs/design/mmu.md.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "core/access.hpp"
 #include "core/address.hpp"
 #include "core/counters.hpp"
 #include "core/prefetch.hpp"
+#include "core/run.hpp"
 #include "hw/cpu_config.hpp"
 #include "hw/fault.hpp"
 #include "hw/silicon.hpp"
@@ -21,6 +24,12 @@ namespace vmem::hw {
 enum class Refill : std::uint8_t {
   walker,  ///< the processor's own page walk
   kernel   ///< software: the processor raises FaultKind::tlb_refill, and FaultKind::tlb_modified for a first store
+};
+
+/// What became of runs of references.
+struct RunsMade {
+  std::uint64_t references = 0;  ///< those that on_leave made aside
+  std::size_t runs = 0;          ///< all that precede the first malformed one, unless stopped
 };
 
 /// One processor's MMU. A fault is a value; who serves it is not its business. Not thread-safe: one MMU, one thread.
@@ -62,15 +71,18 @@ class Mmu {
   template <class OnFault>
   std::size_t access_batch(const std::uint64_t* addresses, const std::uint8_t* kinds, std::size_t count,
                            OnFault&& on_fault);
+  /// The references of `runs` in order, as far as these are well-formed. `on_leave(i, fault)` is called where the first
+  /// reference of run i is not followed by hits alone: it serves the fault of that reference, if there was one (else
+  /// nullptr), makes the rest of the run, and returns whether to go on; false stops after run i. Counters are exact
+  /// whenever on_leave runs.
+  template <class OnLeave>
+  RunsMade access_runs(std::span<const Run> runs, OnLeave&& on_leave);
   /// References that a Stretch found to be hits.
   void count_hits(std::uint64_t loads, std::uint64_t stores, std::uint64_t fetches) {
     silicon_.counters.loads += loads;
     silicon_.counters.stores += stores;
     silicon_.counters.fetches += fetches;
   }
-  /// An access that misses the first level, hits the second one and has nothing else to do, as most misses are. True:
-  /// it was made, and from now on a Stretch finds the page; counting it is the caller's. False: nothing was done.
-  bool hit_second_level(std::uint64_t va, AccessKind kind);
   /// For accesses that are quickly seen to be first-level hits with nothing else to do. Counting them is the caller's.
   Shortcuts::Stretch stretch() { return {shortcuts_, tlb_clock_}; }
 
@@ -104,7 +116,13 @@ class Mmu {
  private:
   static std::size_t side(AccessKind kind) { return static_cast<std::size_t>(side_of(kind)); }
   bool look_up(std::uint64_t va, AccessKind kind, TlbEntry& entry, Fault& fault);
-  bool permitted(std::uint64_t va, AccessKind kind, const TlbEntry& entry, TlbPlace held);
+  bool use(std::uint64_t va, AccessKind kind, TlbPlace held, TlbEntry& entry, Fault& fault);
+  /// Whether the access may pass as it is. If so, it is remembered where the first level holds it, if it does.
+  [[gnu::always_inline]] bool permitted(std::uint64_t va, AccessKind kind, const TlbEntry& entry, TlbPlace held) {
+    const std::uint8_t allowed = permissions_[entry.flags];
+    if (held) shortcuts_.remember(va, kind, held, allowed);
+    return ((allowed >> static_cast<unsigned>(kind)) & 1) != 0;
+  }
   bool judge_hit(std::uint64_t va, AccessKind kind, TlbEntry& entry, Fault& fault);
   Fault general_protection(std::uint64_t va, AccessKind kind) const;
   bool raise(FaultKind what, std::uint64_t va, AccessKind kind, Fault& fault);
@@ -159,12 +177,62 @@ std::size_t Mmu::access_batch(const std::uint64_t* addresses, const std::uint8_t
       continue;
     }
     const auto kind = static_cast<AccessKind>(kinds[i]);
-    if (hit_second_level(addresses[i], kind) || look_up(addresses[i], kind, entry, fault)) [[likely]]
+    if (look_up(addresses[i], kind, entry, fault)) [[likely]]
       continue;
     count_kinds(kinds + counted, i + 1 - counted);
     counted = i + 1;
     if (!on_fault(i, fault)) return i + 1;
   }
+}
+
+template <class OnLeave>
+RunsMade Mmu::access_runs(std::span<const Run> runs, OnLeave&& on_leave) {
+  TlbEntry entry;
+  Fault fault;
+  RunCounts counts;
+  std::uint64_t made = 0;
+  const auto count = [&] {
+    count_hits(counts.loads - counts.fetches(), counts.stores, counts.fetches());
+    made += counts.loads + counts.stores;
+    counts = {};
+  };
+  const Run* run = runs.data();
+  for (const Run* const end = run + runs.size();;) {
+    {
+      Shortcuts::Stretch hits = stretch();
+      const auto hit = [&](Run next) {  // a kind that does not exist is known to no shortcut
+        const bool is_hit = has_right_counts(next) && hits.touch_page(next.page);
+        if (is_hit) counts.add(next);
+        return is_hit;
+      };
+      constexpr std::ptrdiff_t kGroup = 4;  // a cache line of runs
+      for (std::ptrdiff_t made_of_group = kGroup; made_of_group == kGroup && end - run >= kGroup;
+           run += made_of_group) {
+        read_ahead(run);
+        made_of_group = kGroup;
+#pragma GCC unroll 4
+        for (std::ptrdiff_t i = 0; i < kGroup; ++i)
+          if (!hit(run[i])) {
+            made_of_group = i;
+            break;
+          }
+      }
+      while (run != end && hit(*run)) ++run;
+    }
+    if (run == end || !well_formed(*run)) break;
+    const bool found = look_up(page_address(*run), first_kind(*run), entry, fault);
+    if (found && shortcuts_.knows(page_address(*run), first_kind(*run))) [[likely]] {
+      counts.add(*run++);  // the others hit what was touched last
+      continue;
+    }
+    count();
+    ++counter_of(first_kind(*run));
+    ++made;
+    const auto at = static_cast<std::size_t>(run++ - runs.data());
+    if (!on_leave(at, found ? nullptr : &fault)) break;
+  }
+  count();
+  return {made, static_cast<std::size_t>(run - runs.data())};
 }
 
 }  // namespace vmem::hw

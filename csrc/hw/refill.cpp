@@ -48,7 +48,7 @@ bool Mmu::use_what_is_held(std::uint64_t va, AccessKind kind, TlbEntry& entry, F
 
 void Mmu::write_tlb(Gva gva, const TlbEntry& entry) {
   const std::uint64_t va = gva.value;
-  if (!canonical(va, silicon_.state.levels())) return;
+  if (!canonical(va, silicon_.address_bits)) return;
   bool updated = false, other = false;
   const auto update = [&](TlbEntry& held) {
     if (held.physical(va) != entry.physical(va) || held.guest_size != entry.guest_size || held.global != entry.global ||

@@ -34,9 +34,9 @@ class Shortcuts {
     bool touch(std::uint64_t va, AccessKind kind) { return touch_page(key_of(va, kind)); }
     /// The same for the address of a page with the kind in its low bits.
     bool touch_page(std::uint64_t key) {
-      const Line& line = shortcuts_.line(product(key));
-      if (line.key != key) return false;
-      *line.stamp = ++now_;
+      const std::size_t at = index(product(key));
+      if (shortcuts_.keys_[at] != key) return false;
+      *shortcuts_.stamps_[at] = ++now_;
       return true;
     }
 
@@ -46,13 +46,20 @@ class Shortcuts {
     std::uint64_t now_;
   };
 
+  /// Whether a Stretch would touch the page.
+  bool knows(std::uint64_t va, AccessKind kind) const {
+    const std::uint64_t key = key_of(va, kind);
+    return keys_[index(product(key))] == key;
+  }
   /// `place` has just been touched; `allowed` has a bit for each AccessKind.
-  void remember(std::uint64_t va, AccessKind kind, TlbPlace place, std::uint8_t allowed) {
+  [[gnu::always_inline]] void remember(std::uint64_t va, AccessKind kind, TlbPlace place, std::uint8_t allowed) {
     if (((allowed >> static_cast<unsigned>(kind)) & 1) == 0) return;
     const std::uint64_t key = key_of(va, kind);
-    line(product(key)) = {key, place.array->stamp(place.slot)};
+    const std::size_t at = index(product(key));
+    keys_[at] = key;
+    stamps_[at] = place.array->stamp(place.slot);
     if (place->size != PageSize::k4K) [[unlikely]]
-      note_large(index(product(key)));
+      note_large(at);
   }
   /// Bits 63:57 of `va` do not matter.
   void forget(std::uint64_t va, Side side, PageSize size) {
@@ -60,16 +67,20 @@ class Shortcuts {
       forget_large();
       return;
     }
-    const std::uint64_t page = product(va & ~kPageMask);
+    forget_small(va & ~kPageMask, side);
+  }
+  /// The same for a 4 KiB page, of which `va` is the first address.
+  [[gnu::always_inline]] void forget_small(std::uint64_t va, Side side) {
+    const std::uint64_t page = product(va);
     if (side == Side::instruction) {
-      line(page + 2 * kFactor).key = kNothing;
+      keys_[index(page + 2 * kFactor)] = kNothing;
     } else {
-      line(page).key = kNothing;
-      line(page + kFactor).key = kNothing;
+      keys_[index(page)] = kNothing;
+      keys_[index(page + kFactor)] = kNothing;
     }
   }
   void clear() {
-    lines_.fill(Line{});
+    keys_.fill(kNothing);
     leads_to_large_.fill(0);
   }
 
@@ -80,29 +91,31 @@ class Shortcuts {
   /// Of multiplicative hashing, shifted so that a sign extension falls out of the product. Pages in a row, and pages a
   /// power of two apart, spread evenly.
   static constexpr std::uint64_t kFactor = 0x9e37'79b9'7f4a'7c15 << (64 - 57);
-  struct Line {
-    std::uint64_t key = kNothing;    ///< address of the page | AccessKind
-    std::uint64_t* stamp = nullptr;  ///< where a touch writes the time
-  };
-
   static std::uint64_t key_of(std::uint64_t va, AccessKind kind) {
     return (va & ~kPageMask) | static_cast<std::uint64_t>(kind);
   }
   static std::uint64_t product(std::uint64_t key) { return key * kFactor; }
   static std::size_t index(std::uint64_t product) { return static_cast<std::size_t>(product >> (64 - kLineBits)); }
-  Line& line(std::uint64_t product) { return lines_[index(product)]; }
 
   void note_large(std::size_t at) { leads_to_large_[at / 64] |= 1ull << (at % 64); }
   /// Any number of lines may lead to the entry that goes.
   void forget_large() {
     for (std::size_t word = 0; word < leads_to_large_.size(); ++word) {
       for (std::uint64_t bits = leads_to_large_[word]; bits != 0; bits &= bits - 1)
-        lines_[word * 64 + static_cast<std::size_t>(std::countr_zero(bits))] = Line{};
+        keys_[word * 64 + static_cast<std::size_t>(std::countr_zero(bits))] = kNothing;
       leads_to_large_[word] = 0;
     }
   }
 
-  std::array<Line, kLines> lines_{};
+  static constexpr std::array<std::uint64_t, kLines> nothing() {
+    std::array<std::uint64_t, kLines> keys{};
+    keys.fill(kNothing);
+    return keys;
+  }
+
+  // A line has an element in each; two arrays, because an address with a scale of 8 costs nothing to compute.
+  std::array<std::uint64_t, kLines> keys_ = nothing();       ///< address of the page | AccessKind
+  std::array<std::uint64_t*, kLines> stamps_{};              ///< where a touch writes the time
   std::array<std::uint64_t, kLines / 64> leads_to_large_{};  ///< a bit for each line that does, or did before
 };
 

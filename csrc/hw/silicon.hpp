@@ -37,6 +37,8 @@ struct Silicon {
   paging::ReservedBits guest_reserved;
   paging::ReservedBits host_reserved;
   int host_levels = 4;
+  bool host_marks = false;  ///< State::stage2_accessed_dirty
+  int address_bits = 48;    ///< State::address_bits
   ContextKeys keys;
   LinearTables linear_tables = LinearTables::guest;
   PagingStructureCaches psc;

@@ -46,6 +46,8 @@ struct State {
   bool nxe() const { return (efer & kEferNxe) != 0; }
   bool has(std::uint64_t cr4_bit) const { return (cr4 & cr4_bit) != 0; }
   int levels() const { return has(kCr4La57) ? 5 : 4; }
+  /// Of a canonical address.
+  int address_bits() const { return has(kCr4La57) ? 57 : 48; }
   std::uint16_t pcid() const { return has(kCr4Pcide) ? static_cast<std::uint16_t>(cr3 & 0xfff) : std::uint16_t{0}; }
   std::uint64_t cr3_root() const { return cr3 & 0x000f'ffff'ffff'f000ull; }
   std::uint64_t stage2_root() const { return second_stage_root & 0x000f'ffff'ffff'f000ull; }

@@ -12,12 +12,14 @@ TlbLevel::TlbLevel(const std::vector<TlbConfig>& config, std::uint64_t& clock, S
   }
 }
 
-TlbPlace TlbLevel::probe_larger(std::uint64_t va, const ContextKeys& keys) {
-  for (const PageSize size : {PageSize::k2M, PageSize::k1G}) {
-    if (population_[static_cast<std::size_t>(size)] == 0) continue;
-    if (const TlbPlace found = probe(size, va, keys)) return found;
-  }
-  return {};
+TlbPlace TlbLevel::lookup_others(std::uint64_t va, const ContextKeys& keys) {
+  TlbPlace found;
+  visit(va, keys, [&](TlbArray& array, TlbArray::Slot slot) {
+    found = {&array, slot};
+    return true;
+  });
+  if (found) found.array->touch(found.slot, ++clock_);
+  return found;
 }
 
 TlbPlace TlbLevel::fill_other(std::uint64_t va, const ContextKeys& keys, const TlbEntry& entry) {
@@ -53,6 +55,7 @@ void TlbLevel::count_in(std::uint64_t va, const TlbEntry& entry) {
   ++population_[size];
   populated_ |= 1u << size;
   if (entry.global) ++globals_;
+  if (!entry.is_plain()) ++others_;
   if (entry.is_part()) ++parts_[parts_line(va, entry.guest_size)];
 }
 
@@ -60,6 +63,7 @@ void TlbLevel::count_out(std::uint64_t va, const TlbEntry& entry) {
   const auto size = static_cast<std::size_t>(entry.size);
   if (--population_[size] == 0) populated_ &= ~(1u << size);
   if (entry.global) --globals_;
+  if (!entry.is_plain()) --others_;
   if (entry.is_part()) --parts_[parts_line(va, entry.guest_size)];
 }
 
@@ -89,7 +93,7 @@ void TlbLevel::drop_all() {
   for (TlbArray& array : arrays_) array.clear();
   population_ = {};
   populated_ = 0;
-  globals_ = 0;
+  globals_ = others_ = 0;
   parts_ = {};
   if (shortcuts_ != nullptr) shortcuts_->clear();
 }

@@ -27,27 +27,16 @@ class TlbLevel {
 
   /// The place of the entry for `va`, touched; none on a miss. Valid until the level changes.
   [[gnu::always_inline]] TlbPlace lookup(std::uint64_t va, const ContextKeys& keys) {
-    TlbPlace found;
-    if ((populated_ & 1) != 0) [[likely]]
-      found = probe(PageSize::k4K, va, keys);
-    if (!found && populated_ > 1) [[unlikely]]
-      found = probe_larger(va, keys);
-    if (found) found.array->touch(found.slot, ++clock_);
-    return found;
+    if (TlbArray* const array = array_of_[0]; array != nullptr) [[likely]] {
+      const std::uint64_t page = key_page(va, kPageShift);
+      const TlbArray::Slot slot = array->find(keys.own | page, page);
+      if (slot != TlbArray::kMiss) {
+        array->touch(slot, ++clock_);
+        return {array, slot};
+      }
+    }
+    return others_ == 0 ? TlbPlace{} : lookup_others(va, keys);
   }
-  /// Whether nothing but plain entries of this very context can translate an address here, so that `find_plain` tells
-  /// all.
-  bool is_plain() const { return populated_ <= 1 && globals_ == 0; }
-  bool takes_plain() const { return array_of_[0] != nullptr; }
-  /// The place of the 4 KiB entry of this very context for `va`, not touched.
-  [[gnu::always_inline]] TlbPlace find_plain(std::uint64_t va, const ContextKeys& keys) const {
-    TlbArray* const array = array_of_[0];
-    if (array == nullptr) return {};
-    const std::uint64_t page = key_page(va, kPageShift);
-    const TlbArray::Slot slot = array->find(keys.own | page, page);
-    return slot == TlbArray::kMiss ? TlbPlace{} : TlbPlace{array, slot};
-  }
-  void touch(TlbPlace place) { place.array->touch(place.slot, ++clock_); }
   /// Calls `use(entry)`, which may change what it permits, for every entry that translates `va`, touching none.
   template <class Use>
   void for_page(std::uint64_t va, const ContextKeys& keys, Use&& use) {
@@ -65,8 +54,8 @@ class TlbLevel {
     TlbArray& array = *array_of_[0];
     const std::uint64_t page = key_page(va, kPageShift);
     const TlbArray::Slot slot = array.choose(page);
-    if (const std::uint64_t key = array.key(slot); key != 0 && array[slot].is_plain()) [[likely]] {
-      if (shortcuts_ != nullptr) shortcuts_->forget(key << kPageShift, side_, PageSize::k4K);
+    if (const std::uint64_t key = array.key(slot); key != 0 && others_ == 0) [[likely]] {
+      if (shortcuts_ != nullptr) shortcuts_->forget_small(key << kPageShift, side_);
     } else {
       replace(array, slot, va, entry);
     }
@@ -115,17 +104,9 @@ class TlbLevel {
       if (global != TlbArray::kMiss && take(array, global)) return;
     }
   }
-  [[gnu::always_inline]] TlbPlace probe(PageSize size, std::uint64_t va, const ContextKeys& keys) {
-    TlbArray& array = *array_of_[static_cast<std::size_t>(size)];
-    const std::uint64_t page = key_page(va, page_shift(size));
-    const std::uint64_t low = page | (static_cast<std::uint64_t>(size) << kKeySizeShift);
-    TlbArray::Slot slot = array.find(keys.own | low, page);
-    if (slot == TlbArray::kMiss && globals_ != 0) [[unlikely]]
-      slot = array.find(keys.global | low, page);
-    return slot == TlbArray::kMiss ? TlbPlace{} : TlbPlace{&array, slot};
-  }
-  /// A function of its own, so that the search for a 4 KiB page, which is most, goes straight on.
-  [[gnu::noinline]] TlbPlace probe_larger(std::uint64_t va, const ContextKeys& keys);
+  /// The rest of `lookup`: a function of its own, so that the search for a 4 KiB page of this context, which is most,
+  /// goes straight on.
+  [[gnu::noinline]] TlbPlace lookup_others(std::uint64_t va, const ContextKeys& keys);
   void erase(TlbArray& array, TlbArray::Slot slot);
   void forget_shortcuts(std::uint64_t key, PageSize size) {
     if (shortcuts_ != nullptr) shortcuts_->forget(key_address(key), side_, size);
@@ -149,6 +130,7 @@ class TlbLevel {
   std::array<std::uint32_t, kPageSizes> population_{};  ///< valid entries by page size
   unsigned populated_ = 0;  ///< a bit for each page size that has any: the others are not probed
   std::uint32_t globals_ = 0;
+  std::uint32_t others_ = 0;  ///< entries that are not plain
   /// Entries that are parts of a guest's page, by a few bits of its number: dropping a page that is not here is quick.
   std::array<std::uint32_t, kPartsLines> parts_{};
   std::uint64_t& clock_;

@@ -1,6 +1,7 @@
 // What a TLB holds, and where.
 #pragma once
 
+#include <array>
 #include <cstdint>
 
 #include "core/address.hpp"
@@ -15,12 +16,15 @@ struct TlbEntry {
   PageSize size = PageSize::k4K;
   PageSize guest_size = PageSize::k4K;  ///< of the page in the guest's table that this is all or a part of
   bool global = false;
+  std::array<std::uint8_t, 3> unused{};  ///< so that a copy is one of 16 bytes
 
   bool is_part() const { return guest_size != size; }
   /// As most are: a level has nothing to count about it but that it is there.
   bool is_plain() const { return size == PageSize::k4K && guest_size == PageSize::k4K && !global; }
   std::uint64_t physical(std::uint64_t va) const { return base | (va & (page_bytes(size) - 1)); }
 };
+
+static_assert(sizeof(TlbEntry) == 16);
 
 using TlbArray = AssocCache<TlbEntry>;
 

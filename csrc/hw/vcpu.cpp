@@ -95,7 +95,7 @@ BatchResult Vcpu::access_batch(const std::uint64_t* addresses, const std::uint8_
   result.done = mmu_.access_batch(addresses, kinds, count, [&](std::size_t i, Fault& fault) {
     Hpa at;
     const Served served = serve(fault, at);
-    if (served == Served::signal && result.signals++ == 0) result.first_signal = {addresses[i]};
+    if (served == Served::signal) result.add_signal({addresses[i]});
     result.stopped = served == Served::stopped;
     result.waits = must_yield();
     return !result.stopped && !result.waits;
@@ -124,12 +124,38 @@ BatchResult Vcpu::access_run(Gva gva, AccessKind kind, std::uint64_t loads, std:
     if (mmu_.access(gva, kind, entry, fault)) continue;
     Hpa at;
     const Served served = serve(fault, at);
-    if (served == Served::signal && result.signals++ == 0) result.first_signal = gva;
+    if (served == Served::signal) result.add_signal(gva);
     result.stopped = served == Served::stopped;
     result.waits = must_yield();
     if (result.stopped || result.waits) return result;
   }
   return result;
+}
+
+BatchResult Vcpu::access_runs(std::span<const Run> runs, std::size_t& runs_made) {
+  BatchResult result;
+  const RunsMade made = mmu_.access_runs(runs, [&](std::size_t i, Fault* fault) {
+    finish_run(runs[i], fault, result);
+    return !result.stopped;
+  });
+  result.done += made.references;
+  runs_made = made.runs;
+  return result;
+}
+
+/// The rest of a run whose first reference was made, or has raised `fault`.
+[[gnu::noinline]] void Vcpu::finish_run(const Run& run, Fault* fault, BatchResult& result) {
+  const AccessKind kind = first_kind(run);
+  const Gva page{page_address(run)};
+  if (fault != nullptr) {
+    Hpa at;
+    const Served served = serve(*fault, at);
+    if (served == Served::signal) result.add_signal(page);
+    result.stopped = served == Served::stopped;
+    if (result.stopped) return;
+  }
+  const bool stores = kind == AccessKind::store;
+  result.add(access_run(page, kind, run.loads - (stores ? 0u : 1u), run.stores - (stores ? 1u : 0u)));
 }
 
 bool Vcpu::deliver_interrupt() {

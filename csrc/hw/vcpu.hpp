@@ -22,6 +22,18 @@ struct BatchResult {
   Gva first_signal;           ///< address of the first one
   bool stopped = false;       ///< the process or the VM cannot go on
   bool waits = false;         ///< ended early: the vCPU must wait (yield_on_wait)
+
+  void add_signal(Gva at) {
+    if (signals++ == 0) first_signal = at;
+  }
+  /// What came after.
+  void add(const BatchResult& next) {
+    done += next.done;
+    if (signals == 0) first_signal = next.first_signal;
+    signals += next.signals;
+    stopped = next.stopped;
+    waits = next.waits;
+  }
 };
 
 /// Instructions of the guest that exit to the hypervisor.
@@ -82,6 +94,9 @@ class Vcpu {
   /// References to the page of `gva`: the first of `kind`, then the rest of that kind, then the others. `loads` are
   /// fetches if `kind` is fetch.
   BatchResult access_run(Gva gva, AccessKind kind, std::uint64_t loads, std::uint64_t stores);
+  /// Runs in order. Precondition: !yield_on_wait. Stops early before a run that is malformed, or when the process or
+  /// the VM cannot go on. `runs_made` counts those that were begun.
+  BatchResult access_runs(std::span<const Run> runs, std::size_t& runs_made);
   bool probe(Gva gva, AccessKind kind, Hpa& at);
 
   // --- guest kernel mode: guest-physical memory as the kernel's direct mapping shows it ---
@@ -163,6 +178,7 @@ class Vcpu {
   TrapResult trap(const Fault& fault);
   /// `at` is where the access went, if done.
   Served serve(Fault& fault, Hpa& at);
+  void finish_run(const Run& run, Fault* fault, BatchResult& result);
   bool must_yield() const { return yields_on_wait_ && waited_ != 0; }
   Hpa machine_address(std::uint64_t pa) const { return pa < bytes_ ? Hpa{window_.value + pa} : kNoMemory; }
   /// The page of `at`, after whatever exits it takes, kept in the kernel window. nullptr: a store that must be

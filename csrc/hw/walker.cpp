@@ -1,6 +1,7 @@
 #include "hw/walker.hpp"
 
 #include <algorithm>
+#include <array>
 
 #include "hw/walk.hpp"
 
@@ -10,31 +11,22 @@ namespace {
 using paging::Format;
 using paging::Rights;
 
-Rights needed_right(HostAccess access) {
-  switch (access) {
-    case HostAccess::load:
-    case HostAccess::table_read:
-      return paging::kRead;
-    case HostAccess::store:
-    case HostAccess::table_mark:
-      return paging::kWrite;
-    case HostAccess::table_update:
-      return paging::kRead | paging::kWrite;
-    case HostAccess::fetch:
-      return paging::kExecute;
-  }
-  return 0;
-}
-
-constexpr bool is_table(HostAccess access) {
-  return access == HostAccess::table_read || access == HostAccess::table_update || access == HostAccess::table_mark;
-}
-constexpr bool is_read(HostAccess access) {
-  return access == HostAccess::load || access == HostAccess::table_read || access == HostAccess::table_update;
-}
-constexpr bool is_write(HostAccess access) {
-  return access == HostAccess::store || access == HostAccess::table_update || access == HostAccess::table_mark;
-}
+/// What an access of the second stage asks of it.
+struct Demand {
+  Rights rights;
+  bool reads, writes;
+  bool table;  ///< of the guest's tables, not of what they translate
+};
+constexpr std::array<Demand, 6> kDemands{{
+    {paging::kRead, true, false, false},                 // load
+    {paging::kWrite, false, true, false},                // store
+    {paging::kExecute, false, false, false},             // fetch
+    {paging::kRead, true, false, true},                  // table_read
+    {paging::kRead | paging::kWrite, true, true, true},  // table_update
+    {paging::kWrite, false, true, true},                 // table_mark
+}};
+static_assert(static_cast<std::size_t>(HostAccess::table_mark) + 1 == kDemands.size());
+const Demand& demand_of(HostAccess access) { return kDemands[static_cast<std::size_t>(access)]; }
 
 HostAccess host_access(AccessKind access) {
   switch (access) {
@@ -51,20 +43,20 @@ HostAccess host_access(AccessKind access) {
 /// SDM vol. 3, table 28-7 (exit qualification for EPT violations).
 std::uint64_t violation_qualification(HostAccess access, Rights rights) {
   std::uint64_t bits = 1ull << 7;
-  if (is_read(access)) bits |= 1u << 0;
-  if (is_write(access)) bits |= 1u << 1;
+  if (demand_of(access).reads) bits |= 1u << 0;
+  if (demand_of(access).writes) bits |= 1u << 1;
   if (access == HostAccess::fetch) bits |= 1u << 2;
   bits |= (rights & paging::kRead ? 1u << 3 : 0) | (rights & paging::kWrite ? 1u << 4 : 0) |
           (rights & paging::kExecute ? 1u << 5 : 0);
-  return bits | (is_table(access) ? 0 : 1u << 8);
+  return bits | (demand_of(access).table ? 0 : 1u << 8);
 }
 
 /// AMD APM vol. 2, 15.25.6 (EXITINFO1). Every nested access is a user access; guest-table accesses are writes.
 std::uint64_t npf_error_code(HostAccess access, WalkEnd::Reason reason) {
-  std::uint64_t code = kPfUser | (is_table(access) ? 1ull << 33 : 1ull << 32);
+  std::uint64_t code = kPfUser | (demand_of(access).table ? 1ull << 33 : 1ull << 32);
   if (reason != WalkEnd::Reason::not_present) code |= kPfPresent;
   if (reason == WalkEnd::Reason::reserved) code |= kPfReserved;
-  if (is_write(access)) code |= kPfWrite;
+  if (demand_of(access).writes) code |= kPfWrite;
   if (access == HostAccess::fetch) code |= kPfFetch;
   return code;
 }
@@ -106,7 +98,7 @@ void report_second_stage_fault(const State& state, Gpa gpa, HostAccess access, c
                : misconfigured ? FaultKind::ept_misconfiguration
                                : FaultKind::ept_violation;
   fault.gpa = gpa;
-  fault.table_access = is_table(access);
+  fault.table_access = demand_of(access).table;
   fault.level = end.level;
   fault.entry = end.entry;
   fault.error_code = is_npt ? npf_error_code(access, end.reason) : 0;
@@ -131,18 +123,18 @@ bool walk_second_stage(Silicon& silicon, Gpa gpa, HostAccess access, HostMapping
     }
   }
   if (Effect::kKernel && silicon.kernel_table.region == gpa.value >> 21) cursor = silicon.kernel_table.cursor;
-  const bool marks = silicon.state.stage2_accessed_dirty();
+  const bool marks = silicon.host_marks;
   HostDimension<kFormat, Effect> dimension{silicon, marks};
   const WalkEnd end = walk<kFormat>(dimension, gpa.value, cursor);
   if (Effect::kKernel && cursor.level == 1) silicon.kernel_table = {gpa.value >> 21, cursor};
-  const auto needed = static_cast<Rights>(needed_right(access) | paging::kUser);
+  const auto needed = static_cast<Rights>(demand_of(access).rights | paging::kUser);
   if (end.reason != WalkEnd::Reason::leaf || (end.rights & needed) != needed) {
     report_second_stage_fault(silicon.state, gpa, access, end, fault);
     return false;
   }
   std::uint64_t entry = end.entry;
   if (Effect::kMarks && marks) {
-    entry |= kFormat.accessed | (is_write(access) ? kFormat.dirty : 0);
+    entry |= kFormat.accessed | (demand_of(access).writes ? kFormat.dirty : 0);
     if (entry != end.entry) silicon.memory.store(end.at, entry);
   }
   mapping = {kFormat.target(entry, end.level), end.rights, (entry & kFormat.dirty) != 0, leaf_page_size(end.level)};
@@ -290,7 +282,7 @@ bool translate_linear(Silicon& silicon, Gva gva, AccessKind access, TlbEntry& en
 
 template <class Effect>
 bool translate_nested(Silicon& silicon, Gva gva, AccessKind access, TlbEntry& entry, Fault& fault) {
-  const bool host_marks = silicon.state.stage2_accessed_dirty();
+  const bool host_marks = silicon.host_marks;
   GuestDimension<Effect> dimension{silicon, fault, host_marks};
   Cursor cursor;
   if (!start_from_cache<Effect>(silicon, gva.value, cursor) &&
@@ -332,8 +324,8 @@ template <class Effect>
 bool translate_second_stage(Silicon& silicon, Gpa gpa, HostAccess access, HostMapping& mapping, Fault& fault) {
   const std::uint64_t context = silicon.keys.guest_physical;
   if constexpr (Effect::kCaches) {
-    const Rights needed = needed_right(access);
-    const bool needs_dirty = is_write(access) && silicon.state.stage2_accessed_dirty();
+    const Rights needed = demand_of(access).rights;
+    const bool needs_dirty = demand_of(access).writes && silicon.host_marks;
     const auto suits = [&](const HostMapping& held) {
       return (held.rights & needed) == needed && (held.dirty || !needs_dirty);
     };

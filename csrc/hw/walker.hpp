@@ -34,9 +34,9 @@ bool translate_second_stage(Silicon& silicon, Gpa gpa, HostAccess access, HostMa
 template <class Effect>
 bool translate(Silicon& silicon, Gva gva, AccessKind access, TlbEntry& entry, Fault& fault);
 
-/// Bits 63:47 (63:56 with 5 levels) are equal.
-constexpr bool canonical(std::uint64_t va, int levels) {
-  const int shift = 63 - (paging::level_shift(levels) + paging::kIndexBits - 1);
+/// Bits 63:47 (63:56 with 57 address bits) are equal.
+constexpr bool canonical(std::uint64_t va, int address_bits) {
+  const int shift = 64 - address_bits;
   return static_cast<std::uint64_t>(static_cast<std::int64_t>(va << shift) >> shift) == va;
 }
 

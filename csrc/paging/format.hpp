@@ -47,11 +47,15 @@ struct Format {
     return level == 1 || (level <= kMaxLeafLevel && (entry & leaf) != 0);
   }
   constexpr Rights rights(std::uint64_t entry) const {
-    const bool r = read == 0 || (entry & read) != 0;
-    const bool w = (entry & write) != 0;
-    const bool x = execute != 0 ? (entry & execute) != 0 : (entry & no_execute) == 0;
-    const bool u = user == 0 || (entry & user) != 0;
-    return static_cast<Rights>((r ? kRead : 0) | (w ? kWrite : 0) | (x ? kExecute : 0) | (u ? kUser : 0));
+    const Rights r = read == 0 ? kRead : moved(entry, read, kRead);
+    const Rights w = moved(entry, write, kWrite);
+    const Rights x = execute != 0 ? moved(entry, execute, kExecute) : moved(~entry, no_execute, kExecute);
+    const Rights u = user == 0 ? kUser : moved(entry, user, kUser);
+    return static_cast<Rights>(r | w | x | u);
+  }
+  /// `to` if bit `from` of the entry is set, else 0: a shift and a mask when the format is known.
+  static constexpr Rights moved(std::uint64_t entry, std::uint64_t from, Rights to) {
+    return static_cast<Rights>((from >= to ? entry / (from / to) : entry * (to / from)) & to);
   }
   /// The entry bits that grant `rights`.
   constexpr std::uint64_t encode(Rights rights) const {

@@ -127,10 +127,10 @@ py::tuple access(PyMachine& self, std::uint16_t vm, std::size_t vcpu, int proces
 /// `runs`: one-dimensional contiguous array of 16-byte records (page, loads, stores).
 py::tuple replay_runs(PyMachine& self, std::uint16_t vm, std::size_t vcpu, int process, const py::array& runs,
                       const Progress& progress) {
-  if (runs.ndim() != 1 || runs.itemsize() != sizeof(sim::Run) || !(runs.flags() & py::array::c_style))
+  if (runs.ndim() != 1 || runs.itemsize() != sizeof(Run) || !(runs.flags() & py::array::c_style))
     throw ConfigError("runs: expected a contiguous one-dimensional array of RUN_DTYPE");
-  const auto* const first = static_cast<const sim::Run*>(runs.data());
-  const std::span<const sim::Run> span(first, static_cast<std::size_t>(runs.size()));
+  const auto* const first = static_cast<const Run*>(runs.data());
+  const std::span<const Run> span(first, static_cast<std::size_t>(runs.size()));
   return replay(self, {vm, vcpu, process},
                 [&](Machine& machine, sim::Guest& guest, hw::Vcpu& cpu, guest::Process& proc) {
                   return machine.replay(guest, cpu, proc, span, make_poll(progress));

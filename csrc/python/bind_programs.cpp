@@ -93,12 +93,12 @@ std::vector<T> copied(const py::array_t<T, py::array::c_style>& array) {
 sim::TraceItem trace_item(const py::handle& item) {
   if (py::isinstance<py::array>(item)) {
     const auto runs = py::reinterpret_borrow<py::array>(item);
-    if (runs.ndim() != 1 || runs.itemsize() != sizeof(sim::Run) || !(runs.flags() & py::array::c_style))
+    if (runs.ndim() != 1 || runs.itemsize() != sizeof(Run) || !(runs.flags() & py::array::c_style))
       throw ConfigError("runs: expected a contiguous one-dimensional array of RUN_DTYPE");
-    const auto* const first = static_cast<const sim::Run*>(runs.data());
-    std::vector<sim::Run> copy(first, first + runs.size());
-    for (const sim::Run& run : copy)
-      if (!sim::well_formed(run)) throw ConfigError("runs: one that no compactor makes");
+    const auto* const first = static_cast<const Run*>(runs.data());
+    std::vector<Run> copy(first, first + runs.size());
+    for (const Run& run : copy)
+      if (!well_formed(run)) throw ConfigError("runs: one that no compactor makes");
     return copy;
   }
   const auto parts = py::reinterpret_borrow<py::tuple>(item);

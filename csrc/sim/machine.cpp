@@ -1,11 +1,9 @@
 #include "sim/machine.hpp"
 
 #include <algorithm>
-#include <array>
 #include <string>
 
 #include "core/error.hpp"
-#include "core/prefetch.hpp"
 
 namespace vmem::sim {
 namespace {
@@ -30,40 +28,6 @@ bool refused(const Guest& guest) {
   throw ConfigError("runs[" + std::to_string(at) +
                     "]: a run that began with a load or fetch holds no stores, and a run is never empty");
 }
-
-/// Makes the runs at the head of `runs` that are well-formed and nothing but hits of the first level, or of the second
-/// one at first; returns how many. A run's kinds are all permitted if its first one is: what may be stored to may be
-/// loaded from, and a run that began otherwise holds no stores. A function of its own, not inlined: the loop needs all
-/// registers.
-[[gnu::noinline]] std::size_t make_hits(hw::Mmu& mmu, std::span<const Run> runs, std::uint64_t& done) {
-  std::uint64_t loads = 0, stores = 0, twice_fetches = 0;  // `loads` with fetches
-  const auto count = [&](const Run& run) {
-    loads += run.loads;
-    stores += run.stores;
-    twice_fetches += run.loads * (run.page & 2);  // no branch on the kind
-  };
-  // Told by the lowest bit; a kind that does not exist is known to no shortcut.
-  const auto counts_suit = [](const Run& run) {
-    return ((run.page & 1) != 0) == (run.stores != 0) && (run.loads | run.stores) != 0;
-  };
-  const Run* run = runs.data();
-  for (const Run* const end = run + runs.size();;) {
-    {
-      hw::Shortcuts::Stretch stretch = mmu.stretch();
-      for (; run != end && counts_suit(*run) && stretch.touch_page(run->page); ++run) {
-        read_ahead(run);
-        count(*run);
-      }
-    }
-    if (run == end || !well_formed(*run) || !mmu.hit_second_level(page_address(*run), first_kind(*run))) break;
-    count(*run++);  // the first reference was made, and the others touch the entry that was touched last
-  }
-  const std::uint64_t fetches = twice_fetches / 2;
-  mmu.count_hits(loads - fetches, stores, fetches);
-  done += loads + stores;
-  return static_cast<std::size_t>(run - runs.data());
-}
-static_assert(static_cast<unsigned>(AccessKind::store) == 1 && static_cast<unsigned>(AccessKind::fetch) == 2);
 
 }  // namespace
 
@@ -139,21 +103,17 @@ ReplayResult Machine::replay(Guest& guest, hw::Vcpu& vcpu, guest::Process& proce
   constexpr std::size_t kRunsBetweenPolls = 1 << 14;
   ReplayResult result;
   guest.kernel->switch_to(vcpu, process);
-  for (std::size_t at = 0; at < runs.size() && !result.stopped;) {
+  for (std::size_t at = 0; at < runs.size() && !result.stopped; at += kRunsBetweenPolls) {
     if (!poll(result.done)) {
       result.interrupted = true;
       break;
     }
-    const std::size_t stop = std::min(runs.size(), at + kRunsBetweenPolls);
-    for (; at < stop && !result.stopped; ++at) {
-      at += make_hits(vcpu.mmu(), runs.subspan(at, stop - at), result.done);
-      if (at == stop) break;
-      const Run& run = runs[at];
-      if (!well_formed(run)) malformed(at);
-      add(result, vcpu.access_run(Gva{page_address(run)}, first_kind(run), run.loads, run.stores));
-    }
+    const auto block = runs.subspan(at, std::min(kRunsBetweenPolls, runs.size() - at));
+    std::size_t made = 0;
+    add(result, vcpu.access_runs(block, made));
     time_.charge(*guest.vm, vcpu);
     result.stopped |= process.killed;
+    if (made < block.size() && !result.stopped) malformed(at + made);
   }
   return result;
 }

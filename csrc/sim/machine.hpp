@@ -8,11 +8,11 @@
 #include <span>
 
 #include "core/event_log.hpp"
+#include "core/run.hpp"
 #include "sim/cost_model.hpp"
 #include "sim/guest.hpp"
 #include "sim/scheduler.hpp"
 #include "sim/timekeeper.hpp"
-#include "sim/trace_run.hpp"
 #include "vmm/hypervisor.hpp"
 
 namespace vmem::sim {

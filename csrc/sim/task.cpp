@@ -168,11 +168,7 @@ hw::BatchResult Task::run_runs(hw::Vcpu& vcpu, std::uint64_t most) {
       rest_.stores += part.stores;
     }
     if (is_empty(rest_)) ++at_;
-    if (sum.signals == 0 && result.signals > 0) sum.first_signal = result.first_signal;
-    sum.signals += result.signals;
-    sum.done += result.done;
-    sum.stopped = result.stopped;
-    sum.waits = result.waits;
+    sum.add(result);
   }
   return sum;
 }

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "sim/trace_run.hpp"
+#include "core/run.hpp"
 
 namespace vmem::sim {
 

@@ -5,7 +5,7 @@
 #include <span>
 #include <vector>
 
-#include "sim/trace_run.hpp"
+#include "core/run.hpp"
 
 namespace vmem::sim {
 

@@ -149,7 +149,7 @@ Hpa Vm::probe(hw::Vcpu& vcpu, Gva gva, AccessKind access) {
   }
   // Not the processor's own walk: that ends at a guest table that the host has swapped out or shares.
   const hw::State guest = shadow_ != nullptr ? shadow_->guest_state(vcpu) : vcpu.mmu().state();
-  if (!hw::canonical(gva.value, guest.levels())) return hw::kNoMemory;
+  if (!hw::canonical(gva.value, guest.address_bits())) return hw::kNoMemory;
   const GuestWalk walk = walk_guest(*this, guest, gva, access);
   return walk.allowed ? machine_address(walk.gpa) : hw::kNoMemory;
 }

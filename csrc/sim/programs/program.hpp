@@ -9,9 +9,9 @@
 #include <span>
 
 #include "core/clock.hpp"
+#include "core/run.hpp"
 #include "guest/kernel.hpp"
 #include "hw/vcpu.hpp"
-#include "sim/trace_run.hpp"
 
 namespace vmem::sim {
 

@@ -35,7 +35,7 @@ std::vector<Reference> random_references(test::Random& random, std::size_t count
   return references;
 }
 
-/// The definition of a run (sim/trace_run.hpp), without any holding back.
+/// The definition of a run (core/run.hpp), without any holding back.
 std::vector<Run> naive_runs(const std::vector<Reference>& references) {
   std::vector<Run> runs;
   std::array<std::optional<std::size_t>, 2> open;

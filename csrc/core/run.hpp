@@ -1,4 +1,4 @@
-// The unit of a page-compact trace.
+// The unit of a page-compact trace, and of accesses that go from page to page.
 #pragma once
 
 #include <cstdint>
@@ -6,7 +6,7 @@
 #include "core/access.hpp"
 #include "core/address.hpp"
 
-namespace vmem::sim {
+namespace vmem {
 
 /// Consecutive references of one stream (fetches, or data) to one 4 KiB page.
 ///
@@ -30,10 +30,25 @@ constexpr std::uint64_t page_address(const Run& run) { return run.page & ~kPageM
 
 /// Whether the counts suit the kind: a run that began with a store has some, any other has none and is not empty.
 constexpr bool has_right_counts(const Run& run) {
-  const bool first_is_store = (run.page & kRunKindMask) == static_cast<unsigned>(AccessKind::store);
-  return (run.stores != 0) == first_is_store && (run.loads | run.stores) != 0;
+  static_assert(static_cast<unsigned>(AccessKind::store) == 1, "bit 0 tells a store from what else there is");
+  return ((run.page & 1) != 0) == (run.stores != 0) && (run.loads | run.stores) != 0;
 }
 /// What a reader of runs may rely on, whoever made them.
 constexpr bool well_formed(const Run& run) { return (run.page & kPageMask) < kAccessKinds && has_right_counts(run); }
 
-}  // namespace vmem::sim
+/// References of runs of which each is well-formed.
+struct RunCounts {
+  std::uint64_t loads = 0;  ///< fetches included
+  std::uint64_t stores = 0;
+  std::uint64_t twice_fetches = 0;
+
+  void add(const Run& run) {
+    static_assert(static_cast<unsigned>(AccessKind::fetch) == 2, "what bit 1 is multiplied with counts twice");
+    loads += run.loads;
+    stores += run.stores;
+    twice_fetches += run.loads * (run.page & 2);  // no branch on the kind
+  }
+  std::uint64_t fetches() const { return twice_fetches / 2; }
+};
+
+}  // namespace vmem
