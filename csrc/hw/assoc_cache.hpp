@@ -73,7 +73,7 @@ class AssocCache {
   [[gnu::always_inline]] Slot choose(std::uint64_t index) {
     if (simple_choice_) [[likely]] {
       const Slot base = base_of_four(index);
-      return base + oldest_of_four(&touched_[base]);
+      return base + oldest_of_four(&touched_[base]).way;
     }
     return choose_in_any_set(set_base(index));
   }
@@ -136,23 +136,28 @@ class AssocCache {
     return oldest_half_by_half(base);
   }
 
-  /// The way with the least time; of equals, the first. Invalid ways have 0. Selects, not branches: which way is oldest
-  /// cannot be predicted.
+  struct Oldest {
+    std::uint64_t time;
+    std::uint32_t way;
+  };
+  /// The way with the least time; of equals, the first. Invalid ways have 0.
   std::uint32_t oldest(const std::uint64_t* times) const {
-    std::uint32_t oldest = 0, way = 0;
-    for (; way + 4 <= ways_; way += 4) {
-      const std::uint32_t other = way + oldest_of_four(times + way);
-      oldest = times[other] < times[oldest] ? other : oldest;
-    }
-    for (; way < ways_; ++way) oldest = times[way] < times[oldest] ? way : oldest;
-    return oldest;
+    Oldest oldest{~std::uint64_t{0}, 0};
+    std::uint32_t way = 0;
+    for (; way + 4 <= ways_; way += 4) oldest = older(oldest, oldest_of_four(times + way), way);
+    for (; way < ways_; ++way) oldest = older(oldest, {times[way], 0}, way);
+    return oldest.way;
   }
-  [[gnu::always_inline]] static std::uint32_t oldest_of_four(const std::uint64_t* times) {
-    // Arithmetic, since compilers make branches of selects here.
-    const auto first = static_cast<std::uint32_t>(times[1] < times[0]);
-    const auto second = 2 + static_cast<std::uint32_t>(times[3] < times[2]);
-    const auto later = 0 - static_cast<std::uint32_t>(times[second] < times[first]);
-    return first ^ ((first ^ second) & later);
+  [[gnu::always_inline]] static Oldest oldest_of_four(const std::uint64_t* times) {
+    const auto first = Oldest{std::min(times[0], times[1]), std::uint32_t{times[1] < times[0]}};
+    const auto second = Oldest{std::min(times[2], times[3]), std::uint32_t{times[3] < times[2]}};
+    return older(first, second, 2);
+  }
+  /// `a`, or `b` with `shift` added to its way. Arithmetic: which one is older cannot be predicted, and compilers make
+  /// branches of selects here.
+  [[gnu::always_inline]] static Oldest older(const Oldest& a, const Oldest& b, std::uint32_t shift) {
+    const std::uint32_t is_b = 0 - std::uint32_t{b.time < a.time};
+    return {std::min(a.time, b.time), a.way ^ ((a.way ^ (b.way + shift)) & is_b)};
   }
 
   /// Tree-PLRU. The bit of a node tells in which half of its ways the latest touch was, and the times of touches tell

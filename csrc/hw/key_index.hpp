@@ -16,7 +16,7 @@ class KeyIndex {
 
   void resize(std::size_t slots) {
     next_.resize(slots, kNone);
-    first_.assign(std::bit_ceil(2 * slots), kNone);  // twice as many as needed: most chains are of one slot
+    first_.assign(std::bit_ceil(4 * slots), kNone);  // so many that chains are short, which processors foresee
     mask_ = first_.size() - 1;
   }
   void clear() { std::fill(first_.begin(), first_.end(), kNone); }

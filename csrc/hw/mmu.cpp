@@ -180,6 +180,15 @@ void Mmu::drop_rest_after(const Fault& fault) {
   silicon_.psc.drop_path(fault.gva.value, silicon_.keys.own);
 }
 
+void Mmu::prefetch_leaf(std::uint64_t va) const { silicon_.memory.prefetch(silicon_.leaf_tables.leaf_entry(va)); }
+
+void Mmu::prefetch_second_stage_leaf(std::uint64_t va) const {
+  const std::uint64_t at = silicon_.leaf_tables.leaf_entry(va);
+  if (one_dimensional() || !silicon_.memory.contains(at)) return;  // a bus is asked for nothing that no walk asks for
+  const std::uint64_t entry = silicon_.memory.load(at);
+  silicon_.memory.prefetch(silicon_.host_leaf_tables.leaf_entry(entry & paging::kAddressBits));
+}
+
 void Mmu::count_kinds(const std::uint8_t* kinds, std::size_t count) {
   constexpr std::size_t kStretch = 240;  // so that a byte can count it, and sixteen lanes go at once
   std::uint64_t stores = 0, fetches = 0;

@@ -142,6 +142,11 @@ class Mmu {
   void renew_keys();
   void count_kinds(const std::uint8_t* kinds, std::size_t count);
   std::uint64_t& counter_of(AccessKind kind);
+  /// Tells `ahead` that a walk was made for element `i`; `page(j)` is an address in the page of element j.
+  template <class Page>
+  void look_ahead(Lookahead& ahead, std::size_t i, std::size_t count, Page&& page);
+  void prefetch_leaf(std::uint64_t va) const;
+  void prefetch_second_stage_leaf(std::uint64_t va) const;
 
   CpuConfig cpu_;
   Silicon silicon_;
@@ -156,12 +161,20 @@ class Mmu {
   AccessKind raised_by_ = AccessKind::load;  ///< the access that raised the latest refill exception
 };
 
+template <class Page>
+[[gnu::noinline]] void Mmu::look_ahead(Lookahead& ahead, std::size_t i, std::size_t count, Page&& page) {
+  ahead.walked(
+      i, count, [&](std::size_t j) { prefetch_leaf(page(j)); },
+      [&](std::size_t j) { prefetch_second_stage_leaf(page(j)); });
+}
+
 template <class OnFault>
 std::size_t Mmu::access_batch(const std::uint64_t* addresses, const std::uint8_t* kinds, std::size_t count,
                               OnFault&& on_fault) {
   constexpr std::size_t kBlock = 4096;  // kinds are counted a stretch at a time, which vectorises
   TlbEntry entry;
   Fault fault;
+  Lookahead ahead;
   std::size_t counted = 0;
   for (std::size_t i = 0;; ++i) {
     const std::size_t stop = count - counted < kBlock ? count : counted + kBlock;
@@ -177,7 +190,10 @@ std::size_t Mmu::access_batch(const std::uint64_t* addresses, const std::uint8_t
       continue;
     }
     const auto kind = static_cast<AccessKind>(kinds[i]);
-    if (look_up(addresses[i], kind, entry, fault)) [[likely]]
+    const std::uint64_t walks = silicon_.counters.walks;
+    const bool found = look_up(addresses[i], kind, entry, fault);
+    if (silicon_.counters.walks != walks) look_ahead(ahead, i, count, [&](std::size_t j) { return addresses[j]; });
+    if (found) [[likely]]
       continue;
     count_kinds(kinds + counted, i + 1 - counted);
     counted = i + 1;
@@ -189,6 +205,7 @@ template <class OnLeave>
 RunsMade Mmu::access_runs(std::span<const Run> runs, OnLeave&& on_leave) {
   TlbEntry entry;
   Fault fault;
+  Lookahead ahead;
   RunCounts counts;
   std::uint64_t made = 0;
   const auto count = [&] {
@@ -220,7 +237,11 @@ RunsMade Mmu::access_runs(std::span<const Run> runs, OnLeave&& on_leave) {
       while (run != end && hit(*run)) ++run;
     }
     if (run == end || !well_formed(*run)) break;
+    const std::uint64_t walks = silicon_.counters.walks;
     const bool found = look_up(page_address(*run), first_kind(*run), entry, fault);
+    if (silicon_.counters.walks != walks)
+      look_ahead(ahead, static_cast<std::size_t>(run - runs.data()), runs.size(),
+                 [&](std::size_t j) { return runs[j].page; });
     if (found && shortcuts_.knows(page_address(*run), first_kind(*run))) [[likely]] {
       counts.add(*run++);  // the others hit what was touched last
       continue;

@@ -32,6 +32,10 @@ struct PhysicalView {
     std::memcpy(&entry, base + at, sizeof entry);
     return entry;
   }
+  /// Asks for what a load will want, without waiting.
+  void prefetch(std::uint64_t at) const {
+    if (contains(at)) __builtin_prefetch(base + at);
+  }
   void store(std::uint64_t at, std::uint64_t entry) const {
     if (contains(at)) [[likely]]
       std::memcpy(base + at, &entry, sizeof entry);

@@ -6,6 +6,7 @@
 #include "core/counters.hpp"
 #include "hw/context.hpp"
 #include "hw/cpu_config.hpp"
+#include "hw/lookahead.hpp"
 #include "hw/nested_tlb.hpp"
 #include "hw/permission.hpp"
 #include "hw/physical_view.hpp"
@@ -45,6 +46,8 @@ struct Silicon {
   PagingStructureCaches host_psc;
   NestedTlb nested_tlb;
   KernelTable kernel_table;
+  TableHints leaf_tables;       ///< of what CR3 names
+  TableHints host_leaf_tables;  ///< of the second stage
   Counters counters;
   Story* story = nullptr;  ///< not null while a walk may be Told
 };

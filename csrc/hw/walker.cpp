@@ -84,6 +84,7 @@ struct HostDimension {
   bool descend(std::uint64_t gpa, std::uint64_t next, Cursor& cursor) {
     if constexpr (Effect::kCaches)
       silicon.host_psc.fill(cursor.level, gpa, silicon.keys.guest_physical, {next, next, cursor.rights});
+    if (Effect::kCaches && cursor.level == 2) silicon.host_leaf_tables.note(gpa, next);
     cursor.table = cursor.table_gpa = next;
     --cursor.level;
     return true;
@@ -165,6 +166,7 @@ struct LinearDimension {
   }
   bool descend(std::uint64_t va, std::uint64_t next, Cursor& cursor) {
     if constexpr (Effect::kCaches) silicon.psc.fill(cursor.level, va, silicon.keys.own, {next, next, cursor.rights});
+    if (Effect::kCaches && cursor.level == 2) silicon.leaf_tables.note(va, next);
     cursor.table = cursor.table_gpa = next;
     --cursor.level;
     return true;
@@ -222,6 +224,7 @@ struct GuestDimension {
     if constexpr (Effect::kCaches)
       silicon.psc.fill(level, va, silicon.keys.own,
                        {cursor.table, cursor.table_gpa, cursor.rights, cursor.table_rights});
+    if (Effect::kCaches && level == 2) silicon.leaf_tables.note(va, cursor.table);
     return true;
   }
 };

@@ -4,9 +4,11 @@
 #include <array>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
+#include "core/error.hpp"
 #include "sim/machine.hpp"
 #include "sim/trace_compactor.hpp"
 #include "support/guest_machine.hpp"
@@ -142,6 +144,42 @@ TEST_CASE("replayed runs count what their references count, one by one") {
       compare(config, 11);
     }
   }
+}
+
+TEST_CASE("they do where no first level holds their pages, or one with few ways does") {
+  using hw::Replacement;
+  const std::vector<hw::TlbConfig> odd[] = {
+      {{{16, 4, Replacement::lru, 0}, 0b010}},  // every access to a 4 KiB page goes to the second level
+      {{{6, 3, Replacement::lru, 0}, 0b111}},   // neither a power of two of sets nor four ways
+      {{{24, 12, Replacement::fifo, 0}, 0b001}},
+      {{{8, 1, Replacement::random, 5}, 0b011}},
+  };
+  for (const auto& l1d : odd) {
+    vmm::VmConfig config = test::vm_config(vmm::MmuMode::nested, 256ull << 20);
+    config.cpu.l1d = l1d;
+    compare(config, 12);
+  }
+}
+
+TEST_CASE("a malformed run is refused where it stands, after those before it were made") {
+  const std::uint64_t page = kData.start, store = static_cast<std::uint64_t>(AccessKind::store);
+  const Run malformed[] = {{page, 0, 0}, {page, 2, 1}, {page | store, 2, 0}, {page | 3, 1, 0}, {page | 8, 1, 0}};
+  for (const Run& bad : malformed)
+    for (const std::size_t at : {std::size_t{0}, std::size_t{1}, std::size_t{6}, std::size_t{20001}}) {
+      CAPTURE(bad.page);
+      CAPTURE(at);
+      World world(test::vm_config(vmm::MmuMode::nested, 256ull << 20));
+      std::vector<Run> runs(at + 3, Run{kData.start, 3, 0});
+      runs[at] = bad;
+      std::string said;
+      try {
+        world.machine.replay(world.guest, world.vcpu, world.process, runs, [](std::uint64_t) { return true; });
+      } catch (const ConfigError& error) {
+        said = error.what();
+      }
+      CHECK(said.find("runs[" + std::to_string(at) + "]") == 0);
+      CHECK(world.guest.vm->counters().accesses == 3 * at);
+    }
 }
 
 TEST_CASE("a poll that says no stops between blocks, and what was done is counted") {
