@@ -14,8 +14,10 @@ namespace vmem::capi {
 /// An array that is to be copied: no number that is beyond all memory may get as far as an allocator.
 inline void require_elements(const void* array, std::uint64_t count, const char* name) {
   constexpr std::uint64_t kMost = 1ull << 40;
+  if (count > kMost)
+    throw Refusal(VMEM_E_ARGUMENT,
+                  std::string(name) + ": " + std::to_string(count) + " elements; accepted is up to 2**40");
   require_array(array, count, name);
-  if (count > kMost) throw Refusal(VMEM_E_ARGUMENT, std::to_string(count) + " " + name + "; accepted is up to 2**40");
 }
 
 /// What workloads and traces have in common.

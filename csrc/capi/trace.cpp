@@ -88,6 +88,8 @@ class ItemReader {
 
  private:
   static sim::TraceItem read(const vmem_trace_item& item) {
+    if (item.reserved != 0)
+      throw Refusal(VMEM_E_CALLBACK, "reserved is " + std::to_string(item.reserved) + "; accepted is 0");
     switch (item.kind) {
       case VMEM_ITEM_END:
         return std::monostate{};

@@ -132,7 +132,7 @@ sim::ProgramFactory churn(const vmem_workload& given, const Manner& how, std::ui
 }
 
 sim::ProgramFactory demand(const vmem_workload& given, const Manner& how, std::uint64_t seed) {
-  require_elements(given.curve, given.points, "points of the curve");
+  require_elements(given.curve, given.points, "curve");
   constexpr Nanoseconds kLatest = 1ull << 62;
   sim::DemandConfig config{{}, stores(given), seed, how.compute, how.page};
   for (const vmem_demand_point& point : std::span(given.curve, given.points)) {
