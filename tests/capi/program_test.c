@@ -61,6 +61,9 @@ static void structures_of_yesterday(void) {
   CHECK_OK(vmem_mmu_destroy(mmu));
   config.size = offsetof(vmem_host_config, processor) - 1;
   CHECK_STATUS(vmem_host_create(&config, &host), VMEM_E_STRUCTURE);
+  /* Half a pointer. */
+  config.size = offsetof(vmem_host_config, processor) + 4;
+  CHECK_STATUS(vmem_host_create(&config, &host), VMEM_E_STRUCTURE);
 }
 
 static void workloads(void) {
