@@ -103,11 +103,14 @@ vmem_status vmem_process_madvise(vmem_host* host, uint32_t vm, uint32_t vcpu, ui
   return call(host, vm, vcpu, process, [&](Kernel& kernel, Vcpu& cpu, Process& of) {
     switch (advice) {
       case VMEM_DONTNEED:
-        return kernel.discard(cpu, of, start, length);
+        kernel.discard(cpu, of, start, length);
+        return;
       case VMEM_HUGEPAGE:
-        return kernel.advise_page_size(of, start, length, vmem::PageSize::k2M);
+        kernel.advise_page_size(of, start, length, vmem::PageSize::k2M);
+        return;
       case VMEM_NOHUGEPAGE:
-        return kernel.advise_page_size(of, start, length, vmem::PageSize::k4K);
+        kernel.advise_page_size(of, start, length, vmem::PageSize::k4K);
+        return;
       default:
         throw Refusal(VMEM_E_ARGUMENT, "advice is " + std::to_string(advice) +
                                            "; accepted is VMEM_DONTNEED, VMEM_HUGEPAGE or VMEM_NOHUGEPAGE");

@@ -1,8 +1,8 @@
 /* Programs: what processes of guests do by themselves while simulated time passes, on physical CPUs that all VMs of the
  * host share (vmem_host_config.cpus). vmem_host_run lets them go on; between its calls the host is used as always.
  *
- * Programs are named by numbers. A process has one; when that ends, the process exits. docs/design/time.md says in
- * which order things happen.
+ * Programs are named by numbers. When one ends, its process exits. docs/design/time.md says in which order things
+ * happen.
  */
 #ifndef VMEM_PROGRAM_H
 #define VMEM_PROGRAM_H
@@ -15,13 +15,12 @@ extern "C" {
 
 /* What synthetic programs do: references of 8 bytes, by formulas that give the same ones on every machine. */
 enum {
-  VMEM_WORKLOAD_UNIFORM = 0,    /* every word alike */
-  VMEM_WORKLOAD_ZIPF = 1,       /* pages by Zipf's law: the k-th most popular in proportion to 1 / k**skew */
-  VMEM_WORKLOAD_SEQUENTIAL = 2, /* word after word, from the start again at the end */
-  VMEM_WORKLOAD_STRIDE = 3,     /* every `step` bytes, wrapping around */
-  VMEM_WORKLOAD_HOT_COLD = 4,   /* a share of them goes to `hot` bytes, which move now and then */
-  VMEM_WORKLOAD_POINTER_CHASE =
-      5, /* from one 64-byte node to the next, each once in a round, in an order without any */
+  VMEM_WORKLOAD_UNIFORM = 0,       /* every word alike */
+  VMEM_WORKLOAD_ZIPF = 1,          /* pages by Zipf's law: the k-th most popular in proportion to 1 / k**skew */
+  VMEM_WORKLOAD_SEQUENTIAL = 2,    /* word after word, from the start again at the end */
+  VMEM_WORKLOAD_STRIDE = 3,        /* every `step` bytes, wrapping around */
+  VMEM_WORKLOAD_HOT_COLD = 4,      /* a share of them goes to `hot` bytes, which move now and then */
+  VMEM_WORKLOAD_POINTER_CHASE = 5, /* from one 64-byte node to the next, each once in a round, in no order */
   VMEM_WORKLOAD_RANDOM_UPDATE = 6, /* reads a word anywhere, writes it, goes on to the next */
   VMEM_WORKLOAD_FORK_CHURN = 7,    /* touches all of its memory, then forks child after child, each of which exits */
   VMEM_WORKLOAD_DEMAND = 8,        /* memory that grows and shrinks by a curve; never ends */
@@ -38,16 +37,16 @@ typedef struct vmem_demand_point {
 /* Members of other kinds than the program's must be 0. */
 typedef struct vmem_workload {
   uint32_t size;
-  uint32_t kind;                  /* VMEM_WORKLOAD_... */
-  uint64_t bytes;                 /* of memory or of the file: a multiple of 4096, at most 2**46. Not of DEMAND */
-  uint64_t references;            /* 0: 10,000,000. FORK_CHURN: of each child; 0: 10,000. Not of DEMAND */
-  double writes;                  /* the share of stores, 0 to 1. Not of RANDOM_UPDATE */
-  double skew;                    /* ZIPF: above 0, at most 8; 0: 0.99 */
-  double hot_share;               /* HOT_COLD: of the references, 0 to 1; 0: 0.9 */
-  uint64_t hot;                   /* HOT_COLD: bytes, a multiple of 4096, at most `bytes` */
-  uint64_t phase;                 /* HOT_COLD: references after which they move; 0: 1,000,000 */
-  uint64_t step;                  /* STRIDE, FILE_SCAN: less than `bytes`; 0: 4096, 512. FILE_SCAN: a multiple of 8 */
-  uint64_t children;              /* FORK_CHURN; 0: 1000 */
+  uint32_t kind;       /* VMEM_WORKLOAD_... */
+  uint64_t bytes;      /* of memory or of the file: a multiple of 4096, at most 2**46. Not of DEMAND */
+  uint64_t references; /* 0: 10,000,000. FORK_CHURN: of each child; 0: 10,000. Not of DEMAND */
+  double writes;       /* the share of stores, 0 to 1; 0 is none, of every kind. Not of RANDOM_UPDATE: every second */
+  double skew;         /* ZIPF: above 0, at most 8; 0: 0.99 */
+  double hot_share;    /* HOT_COLD: of the references, 0 to 1; 0: 0.9 */
+  uint64_t hot;        /* HOT_COLD: bytes, a multiple of 4096, at most `bytes` */
+  uint64_t phase;      /* HOT_COLD: references after which they move; 0: 1,000,000 */
+  uint64_t step;       /* STRIDE, FILE_SCAN: less than `bytes`; 0: 4096, 512. FILE_SCAN: a multiple of 8 */
+  uint64_t children;   /* FORK_CHURN; 0: 1000 */
   const vmem_demand_point* curve; /* DEMAND; copied */
   uint64_t points;                /* of `curve` */
   uint32_t burst;                 /* UNIFORM, ZIPF, HOT_COLD: words in a row at every place, up to 512; 0: 1 */
