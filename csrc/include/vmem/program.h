@@ -133,6 +133,7 @@ enum {
 /* Lets time pass, in which programs run, and everything happens that happens in vmem_host_advance. Ends after
  * `nanoseconds`, earlier if all programs have ended or have made `references` in all since they were started (0: any
  * number). `ended` receives which, VMEM_END_...; NULL: of no interest.
+ * Events are told as they happen; one of a vCPU that runs may lie ahead of the host's clock by its turn, a quantum.
  * VMEM_E_CALLBACK: a callback failed. VMEM_E_ARGUMENT: a program made a call that its kernel does not accept, such as a
  * mapping of a file that is gone. Both end it early, and the program will try again; vmem_process_exit ends it. */
 VMEM_API vmem_status vmem_host_run(vmem_host* host, uint64_t nanoseconds, uint64_t references, uint32_t* ended);

@@ -125,3 +125,34 @@ def test_a_paused_vm_stands_still(installed: Path) -> None:
         state = assert_alike(c, vm, program, twin, started)
         assert (state.references == 0) == paused
         assert c.told("vmem_vm_time", "vmem_vm_get_time", vm).paused == paused
+
+
+def test_what_stops_a_program_is_told_as_it_happens(installed: Path) -> None:
+    """Its guest has no memory left: the event comes while the others run on, and the state says why."""
+    c = CHost(memory=128 * MIB)
+    vm = c.create_vm(memory=32 * MIB)
+    hv = vmem.Hypervisor("128MiB")
+    twin = hv.create_vm("vm", memory="32MiB")
+    told: list[tuple[int, str, int]] = []
+
+    @c.ffi.callback("vmem_event_fn", error=1)
+    def on_event(user: object, host: object, event: Any) -> int:
+        told.append((event.at, c.ffi.string(event.kind).decode(), c.now))
+        return 0
+
+    c.check(c.lib.vmem_host_on_event(c.host, on_event, c.ffi.NULL))
+    programs, started = [], []
+    for size in (64 * MIB, MIB):
+        programs.append(c.start(vm, c.spawn(vm), c.lib.VMEM_WORKLOAD_SEQUENTIAL, bytes=size, no_compute=1))
+        workload = vmem.workload("sequential", size=size, compute=0)
+        started.append(twin.guest.spawn("app").start(workload))
+    assert c.run(400 * MS) == hv.run(400 * MS).ended
+    states = [
+        assert_alike(c, vm, program, twin, of_twin)
+        for program, of_twin in zip(programs, started, strict=True)
+    ]
+    assert c.ffi.string(states[0].stopped) == b"its guest is out of memory"
+    assert states[1].stopped == c.ffi.NULL and states[1].references > 1000
+    assert [(at, kind) for at, kind, _ in told] == [(event.at, event.kind) for event in hv.events()]
+    killed = [(at, now) for at, kind, now in told if kind == "oom_kill"]
+    assert killed and all(at <= now + 3 * MS and now < c.now for at, now in killed)
