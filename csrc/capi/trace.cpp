@@ -9,11 +9,12 @@
 
 #include "capi/result.hpp"
 #include "capi/start.hpp"
+#include "core/run.hpp"
 
 namespace vmem::capi {
 namespace {
 
-using Runs = std::vector<sim::Run>;
+using Runs = std::vector<Run>;
 
 /// Copied; `what` begins the refusal of one that is none.
 Runs copied(const vmem_run* runs, std::uint64_t count, vmem_status status, const std::string& what) {
@@ -22,7 +23,7 @@ Runs copied(const vmem_run* runs, std::uint64_t count, vmem_status status, const
   copy.reserve(count);
   for (const vmem_run& run : std::span(runs, count)) {
     copy.push_back({run.page, run.loads, run.stores});
-    if (!sim::well_formed(copy.back()))
+    if (!well_formed(copy.back()))
       throw Refusal(status, what + "run " + std::to_string(copy.size() - 1) +
                                 ": its kind and its counts do not go together; docs/formats/vmt.md says what does");
   }
