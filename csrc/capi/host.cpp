@@ -1,11 +1,14 @@
 // vmem_host: its life, its time, its memory.
 #include "vmem/host.h"
 
+#include <cstddef>
 #include <memory>
 #include <string>
 
 #include "capi/counters.hpp"
+#include "capi/cpu.hpp"
 #include "capi/host_object.hpp"
+#include "capi/lookup.hpp"
 #include "capi/structure.hpp"
 
 namespace vmem::capi {
@@ -26,6 +29,22 @@ vmm::HostConfig host_config(const vmem_host_config& given) {
   return config;
 }
 
+/// How programs share the physical CPUs.
+void configure(sim::Scheduler& scheduler, const vmem_host_config& given) {
+  constexpr std::uint32_t kMostCpus = 1'000'000;
+  if (given.cpus > kMostCpus)
+    throw Refusal(VMEM_E_ARGUMENT,
+                  "cpus is " + std::to_string(given.cpus) + "; accepted is up to " + std::to_string(kMostCpus));
+  constexpr Nanoseconds kLeast = 1000, kMost = 1'000'000'000;
+  if (given.quantum_ns != 0 && (given.quantum_ns < kLeast || given.quantum_ns > kMost))
+    throw Refusal(VMEM_E_ARGUMENT, "quantum_ns is " + std::to_string(given.quantum_ns) + "; accepted is " +
+                                       std::to_string(kLeast) + " to " + std::to_string(kMost) + ", or 0");
+  if (given.reserved != 0)
+    throw Refusal(VMEM_E_ARGUMENT, "reserved is " + std::to_string(given.reserved) + "; accepted is 0");
+  scheduler.set_cpus(given.cpus);
+  if (given.quantum_ns != 0) scheduler.set_quantum(given.quantum_ns);
+}
+
 }  // namespace
 
 vmem_status HostObject::end(vmem_status status) {
@@ -44,9 +63,9 @@ using namespace vmem::capi;
 vmem_status vmem_host_create(const vmem_host_config* config, vmem_host** host) {
   return guard([&] {
     required(host, "host") = nullptr;
-    const vmem_host_config given = taken(config, "config");
-    auto object = std::make_unique<HostObject>(given.memory, host_config(given),
-                                               vmem::hw::cpu_preset(given.cpu == nullptr ? "skylake-sp" : given.cpu));
+    const auto given = taken<vmem_host_config, offsetof(vmem_host_config, processor)>(config, "config");
+    auto object = std::make_unique<HostObject>(given.memory, host_config(given), processor(given.processor, given.cpu));
+    configure(object->machine().scheduler(), given);
     if (given.khz != 0) object->machine().time().set_frequency({given.khz});
     *host = hosts().put(std::move(object));
     return VMEM_OK;
@@ -69,12 +88,9 @@ vmem_status vmem_host_now(vmem_host* host, uint64_t* nanoseconds) {
 
 vmem_status vmem_host_advance(vmem_host* host, uint64_t nanoseconds) {
   return change(host, [&](auto& machine, HostObject& object) {
-    const std::uint64_t now = machine.time().now();
-    if (nanoseconds > vmem::hw::Interrupts::kNever - 1 - now)
-      throw Refusal(VMEM_E_ARGUMENT, std::to_string(nanoseconds) + " ns: the clock shows " + std::to_string(now) +
-                                         " ns and ends at 2**64 - 2");
     bool succeeded = true;
-    machine.time().advance_to(now + nanoseconds, [&](std::uint64_t) { return succeeded = object.tell_events(); });
+    machine.time().advance_to(time_after(machine, nanoseconds),
+                              [&](std::uint64_t) { return succeeded = object.tell_events(); });
     return succeeded ? VMEM_OK : remember(VMEM_E_CALLBACK, "a callback of this host failed; time stands where it did");
   });
 }

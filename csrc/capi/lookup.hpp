@@ -1,4 +1,4 @@
-// VMs and processes by their numbers.
+// VMs and processes by their numbers, and times by what is to pass.
 #pragma once
 
 #include <cstdint>
@@ -32,6 +32,15 @@ inline guest::Process& process_of(sim::Guest& guest, std::uint32_t process) {
 inline Where locate(sim::Machine& machine, std::uint32_t vm, std::uint32_t vcpu, std::uint32_t process) {
   sim::Guest& guest = guest_of(machine, vm);
   return {guest, sim::Machine::vcpu(guest, vcpu), process_of(guest, process)};
+}
+
+/// The host's clock when so much more has passed.
+inline Nanoseconds time_after(sim::Machine& machine, std::uint64_t nanoseconds) {
+  const Nanoseconds now = machine.time().now();
+  if (nanoseconds > hw::Interrupts::kNever - 1 - now)
+    throw Refusal(VMEM_E_ARGUMENT, std::to_string(nanoseconds) + " ns: the clock shows " + std::to_string(now) +
+                                       " ns and ends at 2**64 - 2");
+  return now + nanoseconds;
 }
 
 }  // namespace vmem::capi

@@ -1,8 +1,10 @@
 // vmem_mmu: its life, its registers, single accesses.
 #include "vmem/mmu.h"
 
+#include <cstddef>
 #include <memory>
 
+#include "capi/cpu.hpp"
 #include "capi/mmu_object.hpp"
 #include "capi/result.hpp"
 #include "capi/structure.hpp"
@@ -16,8 +18,6 @@ Slots<vmem_mmu>& mmus() {
   return slots;
 }
 
-constexpr std::uint32_t kMostEntries = 1u << 22;  // more than silicon has
-
 void reshape(std::vector<hw::TlbConfig>& level, const vmem_tlb_shape& shape, const char* name) {
   if (shape.entries == 0) return;
   if (shape.entries > kMostEntries)
@@ -29,7 +29,7 @@ void reshape(std::vector<hw::TlbConfig>& level, const vmem_tlb_shape& shape, con
 int or_else(std::uint32_t given, int usual) { return given == 0 ? usual : static_cast<int>(given & 0xffff); }
 
 hw::CpuConfig cpu_of(const vmem_mmu_config& config) {
-  hw::CpuConfig cpu = hw::cpu_preset(config.cpu == nullptr ? "skylake-sp" : config.cpu);
+  hw::CpuConfig cpu = processor(config.processor, config.cpu);
   cpu.maxphyaddr = or_else(config.maxphyaddr, cpu.maxphyaddr);
   cpu.guest_levels = or_else(config.guest_levels, cpu.guest_levels);
   cpu.host_levels = or_else(config.host_levels, cpu.host_levels);
@@ -99,7 +99,7 @@ vmem_status vmem_mmu_create(const vmem_mmu_config* config, vmem_mmu** mmu) {
   return guard([&] {
     using namespace vmem::capi;
     required(mmu, "mmu") = nullptr;
-    const vmem_mmu_config given = taken(config, "config");
+    const auto given = taken<vmem_mmu_config, offsetof(vmem_mmu_config, processor)>(config, "config");
     check_memory(given);
     *mmu = mmus().put(std::make_unique<MmuObject>(given, cpu_of(given)));
     return VMEM_OK;

@@ -4,20 +4,12 @@
 
 #include "capi/host_object.hpp"
 #include "capi/lookup.hpp"
+#include "capi/protection.hpp"
 #include "capi/structure.hpp"
 #include "vmem/host.h"
 
 namespace vmem::capi {
 namespace {
-
-guest::Protection protection(std::uint32_t bits) {
-  constexpr std::uint32_t kAll = VMEM_READ | VMEM_WRITE | VMEM_EXECUTE;
-  if ((bits & ~kAll) != 0)
-    throw Refusal(VMEM_E_ARGUMENT, "protection is " + std::to_string(bits) +
-                                       "; accepted are bits of VMEM_READ, "
-                                       "VMEM_WRITE and VMEM_EXECUTE");
-  return {(bits & VMEM_READ) != 0, (bits & VMEM_WRITE) != 0, (bits & VMEM_EXECUTE) != 0};
-}
 
 std::uint32_t bits_of(const guest::Protection& allowed) {
   std::uint32_t bits = 0;
@@ -30,13 +22,11 @@ std::uint32_t bits_of(const guest::Protection& allowed) {
 guest::MapRequest map_request(const vmem_map_request& given) {
   if (given.length == 0 || given.length > 1ull << 56)
     throw Refusal(VMEM_E_ARGUMENT, "length is " + std::to_string(given.length) + "; accepted is 1 to 2**56");
-  if (given.page > VMEM_PAGE_1G)
-    throw Refusal(VMEM_E_ARGUMENT, "page is " + std::to_string(given.page) + "; accepted is VMEM_PAGE_4K, 2M or 1G");
   guest::MapRequest request;
   request.length = given.length;
   request.protection = protection(given.protection);
   if (given.fixed != 0) request.address = given.address;
-  request.largest = static_cast<PageSize>(given.page);
+  request.largest = page_size(given.page);
   if (given.name != nullptr) request.name = given.name;
   if (given.file != 0) request.file = guest::FileRange{given.file, given.offset, given.shared != 0};
   if (given.file == 0 && (given.shared != 0 || given.offset != 0))
@@ -106,6 +96,32 @@ vmem_status vmem_process_mprotect(vmem_host* host, uint32_t vm, uint32_t vcpu, u
   return call(host, vm, vcpu, process, [&](Kernel& kernel, Vcpu& cpu, Process& of) {
     kernel.mprotect(cpu, of, start, length, protection(bits));
   });
+}
+
+vmem_status vmem_process_madvise(vmem_host* host, uint32_t vm, uint32_t vcpu, uint32_t process, uint64_t start,
+                                 uint64_t length, uint32_t advice) {
+  return call(host, vm, vcpu, process, [&](Kernel& kernel, Vcpu& cpu, Process& of) {
+    switch (advice) {
+      case VMEM_DONTNEED:
+        kernel.discard(cpu, of, start, length);
+        return;
+      case VMEM_HUGEPAGE:
+        kernel.advise_page_size(of, start, length, vmem::PageSize::k2M);
+        return;
+      case VMEM_NOHUGEPAGE:
+        kernel.advise_page_size(of, start, length, vmem::PageSize::k4K);
+        return;
+      default:
+        throw Refusal(VMEM_E_ARGUMENT, "advice is " + std::to_string(advice) +
+                                           "; accepted is VMEM_DONTNEED, VMEM_HUGEPAGE or VMEM_NOHUGEPAGE");
+    }
+  });
+}
+
+vmem_status vmem_process_brk(vmem_host* host, uint32_t vm, uint32_t vcpu, uint32_t process, uint64_t end,
+                             uint64_t* got) {
+  return call(host, vm, vcpu, process,
+              [&](Kernel& kernel, Vcpu& cpu, Process& of) { required(got, "got") = kernel.brk(cpu, of, end); });
 }
 
 vmem_status vmem_process_area(vmem_host* host, uint32_t vm, uint32_t process, uint64_t address, vmem_area* area) {

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "capi/counters.hpp"
+#include "capi/cpu.hpp"
 #include "capi/host_object.hpp"
 #include "capi/lookup.hpp"
 #include "capi/structure.hpp"
@@ -79,7 +80,7 @@ vmm::VmConfig vm_config(const vmem_vm_config& given, const hw::CpuConfig& hosts)
   config.reservation = given.reservation;
   config.limit = given.limit;
   if (given.shares != 0) config.shares = given.shares;
-  config.cpu = given.cpu == nullptr ? hosts : hw::cpu_preset(given.cpu);
+  config.cpu = given.cpu == nullptr && given.processor == nullptr ? hosts : processor(given.processor, given.cpu);
   config.software_tlb = given.software_tlb;
   config.disk.bytes = given.disk;
   config.swap = given.swap;

@@ -82,6 +82,7 @@ void Task::take_turn(hw::Vcpu& vcpu) {
   at_ = 0;
   asleep_until_ = 0;
   rest_ = {};
+  turn_ = {};  // if its next one cannot be had, the last one is over all the same
   if (program_ == nullptr) {
     program_ = factory_();
     ++runs_;

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cffi import FFI
 
-HEADERS = ("status.h", "mmu.h", "host.h")
+HEADERS = ("status.h", "cpu.h", "mmu.h", "host.h", "program.h")
 
 
 def declarations(include: Path) -> str:

@@ -75,6 +75,9 @@ struct Tally {
   }
 };
 
+/// Filled in; now and then something that no processor is.
+const vmem_cpu_config* some_processor(Source& source, vmem_cpu_config& processor);
+
 /// One sequence, on objects of its own, which it destroys.
 Tally make_calls(Source& source);
 Tally make_mmu_calls(Source& source);

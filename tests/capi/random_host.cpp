@@ -3,42 +3,10 @@
 #include <array>
 #include <vector>
 
-#include "random_calls.hpp"
+#include "random_world.hpp"
 
 namespace vmem::test {
 namespace {
-
-struct Area {
-  std::uint64_t start = 0, length = 0;
-};
-
-struct World {
-  Source& source;
-  vmem_host* host = nullptr;
-  std::vector<std::uint32_t> vms{};
-  std::vector<std::pair<std::uint32_t, std::uint32_t>> processes{};
-  std::vector<Area> areas{};
-  Tally tally{};
-  bool fails = false;
-};
-
-/// Numbers that exist, mostly.
-std::uint32_t some_vm(World& world) {
-  if (world.vms.empty() || world.source.one_in(25)) return world.source.one_in(2) ? world.source.small(5) : ~0u;
-  return world.vms[world.source.upto(world.vms.size() - 1)];
-}
-
-std::pair<std::uint32_t, std::uint32_t> some_process(World& world) {
-  if (world.processes.empty() || world.source.one_in(25)) return {some_vm(world), world.source.small(9)};
-  return world.processes[world.source.upto(world.processes.size() - 1)];
-}
-
-Area some_area(World& world) {
-  if (world.areas.empty()) return {0x10000, 1 << 16};
-  return world.areas[world.source.upto(world.areas.size() - 1)];
-}
-
-std::uint32_t some_vcpu(World& world) { return world.source.one_in(20) ? world.source.small(300) : 0; }
 
 void look_around(World& world) {
   constexpr const char* kVm[] = {"accesses", "cycles", "resident", "exits.io", "none"};
@@ -96,6 +64,10 @@ void create_host(World& world) {
   if (source.one_in(5)) config.khz = source.word();
   config.swap_read_ns = source.one_in(5) ? source.upto(1 << 30) : 0;
   config.esx_admission = source.one_in(4) ? 1 : 0;
+  if (source.one_in(3)) config.cpus = source.small(source.one_in(9) ? ~0u : 3);
+  if (source.one_in(5)) config.quantum_ns = source.upto(1 << 24);
+  Roomy<vmem_cpu_config> processor(source);
+  if (source.one_in(4)) config.processor = some_processor(source, processor.it);
   world.fails = source.one_in(3);
   world.tally.add(vmem_host_create(&config, &world.host));
 }
@@ -125,6 +97,8 @@ void create_vm(World& world) {
   if (source.one_in(4)) config.on_free = source.small(source.one_in(20) ? 9 : 2);
   if (source.one_in(4)) config.scan_ns = source.one_in(9) ? source.word() : source.upto(1 << 28);
   config.scan_races = source.one_in(3) ? 1 : 0;
+  Roomy<vmem_cpu_config> processor(source);
+  if (source.one_in(4)) config.processor = some_processor(source, processor.it);
   std::uint32_t vm = 0;
   const vmem_status status = vmem_vm_create(world.host, &config, source.one_in(40) ? nullptr : &vm);
   world.tally.add(status);
@@ -287,7 +261,7 @@ void call_once(World& world) {
   Source& source = world.source;
   if (world.vms.empty()) create_vm(world);
   if (world.processes.empty()) spawn_or_fork(world);
-  switch (source.upto(17)) {
+  switch (source.upto(21)) {
     case 0:
       return create_vm(world);
     case 1:
@@ -315,6 +289,13 @@ void call_once(World& world) {
       return use_host_processes(world);
     case 16:
       return replay(world);
+    case 17:
+    case 18:
+      return start_something(world);
+    case 19:
+      return run_programs(world);
+    case 20:
+      return use_pages(world);
     case 13:
       world.tally.add(vmem_balloon_set_target(world.host, some_vm(world), source.upto(1 << 26)));
       return world.tally.add(vmem_vcpu_flush_tlb(world.host, some_vm(world), some_vcpu(world)));

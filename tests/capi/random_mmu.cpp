@@ -66,6 +66,8 @@ void create(World& world) {
   if (source.one_in(4)) config.l2 = {source.small(70), source.small(9)};
   if (source.one_in(4)) config.guest_levels = source.small(6);
   if (source.one_in(4)) config.host_levels = source.small(6);
+  Roomy<vmem_cpu_config> processor(source);
+  if (source.one_in(4)) config.processor = some_processor(source, processor.it);
   config.no_psc = source.small(1);
   config.no_nested_tlb = source.small(1);
   config.no_one_gib_pages = source.small(1);

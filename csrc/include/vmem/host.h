@@ -2,11 +2,13 @@
  * processes are guest-virtual. VMs and processes are named by numbers, which a stale use makes VMEM_E_HANDLE.
  *
  * Time is simulated, in nanoseconds since the host was switched on. Calls of processes take the time that they cost;
- * vmem_host_advance lets more of it pass. Same calls, same results, on every machine.
+ * vmem_host_advance lets more of it pass, vmem_host_run (program.h) does so with programs that run meanwhile. Same
+ * calls, same results, on every machine.
  */
 #ifndef VMEM_HOST_H
 #define VMEM_HOST_H
 
+#include <vmem/cpu.h>
 #include <vmem/mmu.h>
 #include <vmem/status.h>
 
@@ -18,14 +20,18 @@ typedef struct vmem_host vmem_host;
 
 typedef struct vmem_host_config {
   uint32_t size;
-  uint32_t esx_admission; /* not 0: a VM that could not be kept is refused (VMEM_E_MEMORY) */
-  uint64_t memory;        /* bytes, a multiple of 4096. Costs the real machine only what is written */
-  uint64_t swap;          /* bytes of a file for what the host swaps out; 0: none */
-  const char* swap_dir;   /* where that file lies, unnamed; NULL: the system's place for temporary files */
-  uint64_t swap_read_ns;  /* a vCPU waits so long for a page to come back; 0: 100000 */
-  const char* cpu;        /* processor of VMs that name none; NULL: "skylake-sp" */
-  uint64_t khz;           /* by which cycles become time; 0: 3000000 */
-  uint64_t seed;          /* of the host's choice of victims; 0: 1 */
+  uint32_t esx_admission;           /* not 0: a VM that could not be kept is refused (VMEM_E_MEMORY) */
+  uint64_t memory;                  /* bytes, a multiple of 4096. Costs the real machine only what is written */
+  uint64_t swap;                    /* bytes of a file for what the host swaps out; 0: none */
+  const char* swap_dir;             /* where that file lies, unnamed; NULL: the system's place for temporary files */
+  uint64_t swap_read_ns;            /* a vCPU waits so long for a page to come back; 0: 100000 */
+  const char* cpu;                  /* processor of VMs that name none; NULL: "skylake-sp" */
+  uint64_t khz;                     /* by which cycles become time; 0: 3000000 */
+  uint64_t seed;                    /* of the host's choice of victims; 0: 1 */
+  const vmem_cpu_config* processor; /* instead of `cpu` */
+  uint64_t quantum_ns;              /* for which programs have a physical CPU, 1000 to 1,000,000,000; 0: 3,000,000 */
+  uint32_t cpus;                    /* physical ones, which vmem_host_run shares among vCPUs; 0: one for each */
+  uint32_t reserved;                /* 0 */
 } vmem_host_config;
 
 /* How a VM's addresses are translated. */
@@ -84,6 +90,7 @@ typedef struct vmem_vm_config {
   uint64_t scan_ns;       /* between scans; 0: 10 s */
   uint32_t scan_races;    /* not 0: vCPUs run while a scan looks, and may take what it has seen; 0: they stand still */
   uint32_t reserved_too;  /* 0 */
+  const vmem_cpu_config* processor; /* instead of `cpu` */
 } vmem_vm_config;
 
 VMEM_API vmem_status vmem_host_create(const vmem_host_config* config, vmem_host** host);
@@ -137,6 +144,16 @@ VMEM_API vmem_status vmem_balloon_set_target(vmem_host* host, uint32_t vm, uint6
 VMEM_API vmem_status vmem_balloon_target(vmem_host* host, uint32_t vm, uint64_t* bytes);
 VMEM_API vmem_status vmem_balloon_actual(vmem_host* host, uint32_t vm, uint64_t* bytes);
 
+/* What the host does with the page behind a guest-physical address; a native machine's memory stays as it is. `done`
+ * receives 1, or 0 if it could not; NULL: of no interest.
+ * swap_out: written to the host's swap, its frame freed. It comes back by itself, and costs a vCPU a wait. Not if it
+ * has no frame, or the swap is full or absent. split: a large page becomes pages of 4 KiB. Not if it is none. collapse:
+ * the aligned 2 MiB around it become one large page. Not if some of it is not resident, shared, or of a large page, or
+ * if no such block is free. */
+VMEM_API vmem_status vmem_vm_swap_out(vmem_host* host, uint32_t vm, uint64_t gpa, uint32_t* done);
+VMEM_API vmem_status vmem_vm_split(vmem_host* host, uint32_t vm, uint64_t gpa, uint32_t* done);
+VMEM_API vmem_status vmem_vm_collapse(vmem_host* host, uint32_t vm, uint64_t gpa, uint32_t* done);
+
 /* Bits of a protection; 0: no access. */
 enum { VMEM_READ = 1, VMEM_WRITE = 2, VMEM_EXECUTE = 4 };
 
@@ -167,6 +184,20 @@ VMEM_API vmem_status vmem_process_munmap(vmem_host* host, uint32_t vm, uint32_t 
                                          uint64_t length);
 VMEM_API vmem_status vmem_process_mprotect(vmem_host* host, uint32_t vm, uint32_t vcpu, uint32_t process,
                                            uint64_t start, uint64_t length, uint32_t protection);
+
+/* What a process says of its memory: madvise. */
+enum {
+  VMEM_DONTNEED = 0,  /* the pages are gone, and read as zeros or as their file when they are touched again */
+  VMEM_HUGEPAGE = 1,  /* faults may give pages of 2 MiB from now on */
+  VMEM_NOHUGEPAGE = 2 /* they give pages of 4 KiB */
+};
+
+/* Of `length` bytes at `start`, all of them mapped. */
+VMEM_API vmem_status vmem_process_madvise(vmem_host* host, uint32_t vm, uint32_t vcpu, uint32_t process, uint64_t start,
+                                          uint64_t length, uint32_t advice);
+/* Moves the end of the heap to `end`, if it can; 0 asks. `got` receives where it is. */
+VMEM_API vmem_status vmem_process_brk(vmem_host* host, uint32_t vm, uint32_t vcpu, uint32_t process, uint64_t end,
+                                      uint64_t* got);
 
 /* A part of a process's address space that is mapped alike. */
 typedef struct vmem_area {

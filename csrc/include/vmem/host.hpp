@@ -11,6 +11,7 @@
 #include <stdexcept>
 #include <string>
 #include <vmem/error.hpp>
+#include <vmem/program.hpp>
 
 namespace vmem {
 
@@ -56,6 +57,17 @@ class Process {
     checked(vmem_process_mprotect(host_, vm_, vcpu_, number_, start, length, protection));
   }
 
+  /// `advice` is VMEM_DONTNEED, VMEM_HUGEPAGE or VMEM_NOHUGEPAGE.
+  void madvise(std::uint64_t start, std::uint64_t length, std::uint32_t advice) {
+    checked(vmem_process_madvise(host_, vm_, vcpu_, number_, start, length, advice));
+  }
+  /// Where the end of the heap is then.
+  std::uint64_t brk(std::uint64_t end = 0) {
+    std::uint64_t got = 0;
+    checked(vmem_process_brk(host_, vm_, vcpu_, number_, end, &got));
+    return got;
+  }
+
   /// What is mapped at `address`, or next above it; all zeros if nothing is.
   vmem_area area(std::uint64_t address) const {
     auto area = structure<vmem_area>();
@@ -87,6 +99,18 @@ class Process {
     auto summary = structure<vmem_summary>();
     checked(vmem_process_replay(host_, vm_, vcpu_, number_, runs.data(), runs.size(), &summary));
     return summary;
+  }
+
+  /// What it does by itself from now on. `workload` and `trace` begin as structure<...>().
+  Program start(const vmem_workload& workload) {
+    std::uint64_t program = 0;
+    checked(vmem_process_start(host_, vm_, vcpu_, number_, &workload, &program));
+    return {host_, program};
+  }
+  Program start(const vmem_trace& trace) {
+    std::uint64_t program = 0;
+    checked(vmem_process_start_trace(host_, vm_, vcpu_, number_, &trace, &program));
+    return {host_, program};
   }
 
  private:
@@ -156,6 +180,16 @@ class Vm {
   void set_balloon_target(std::uint64_t bytes) { checked(vmem_balloon_set_target(host_, number_, bytes)); }
   std::uint64_t balloon_target() const { return ask(vmem_balloon_target); }
   std::uint64_t balloon_actual() const { return ask(vmem_balloon_actual); }
+  vmem_vm_time time() const {
+    auto time = structure<vmem_vm_time>();
+    checked(vmem_vm_get_time(host_, number_, &time));
+    return time;
+  }
+  void set_paused(bool paused) { checked(vmem_vm_set_paused(host_, number_, paused ? 1 : 0)); }
+  /// Of the page at a guest-physical address. False: it could not.
+  bool swap_out(std::uint64_t gpa) { return could(vmem_vm_swap_out, gpa); }
+  bool split(std::uint64_t gpa) { return could(vmem_vm_split, gpa); }
+  bool collapse(std::uint64_t gpa) { return could(vmem_vm_collapse, gpa); }
 
  private:
   template <class Ask, class... Name>
@@ -163,6 +197,12 @@ class Vm {
     std::uint64_t value = 0;
     checked(ask(host_, number_, name..., &value));
     return value;
+  }
+  template <class Change>
+  bool could(Change&& change, std::uint64_t gpa) {
+    std::uint32_t done = 0;
+    checked(change(host_, number_, gpa, &done));
+    return done != 0;
   }
 
   vmem_host* host_;
@@ -209,6 +249,12 @@ class Host {
     return nanoseconds;
   }
   void advance(std::uint64_t nanoseconds) { checked(vmem_host_advance(handle(), nanoseconds)); }
+  /// With programs that run meanwhile. Why it was over: VMEM_END_...
+  std::uint32_t run(std::uint64_t nanoseconds, std::uint64_t references = 0) {
+    std::uint32_t ended = 0;
+    checked(vmem_host_run(handle(), nanoseconds, references, &ended));
+    return ended;
+  }
   std::uint64_t counter(const char* name) const {
     std::uint64_t value = 0;
     checked(vmem_host_counter(handle(), name, &value));

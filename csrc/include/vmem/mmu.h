@@ -7,6 +7,7 @@
 #ifndef VMEM_MMU_H
 #define VMEM_MMU_H
 
+#include <vmem/cpu.h>
 #include <vmem/status.h>
 
 #ifdef __cplusplus
@@ -41,12 +42,13 @@ typedef struct vmem_mmu_config {
   vmem_write_fn write;   /* the same; NULL: writes are ignored */
   void* user;            /* handed to both */
   vmem_tlb_shape l1d, l1i, l2;
-  uint32_t guest_levels;     /* 4 or 5; 0: as the processor has it */
-  uint32_t host_levels;      /* the same, of NPT; EPT's are in the EPTP */
-  uint32_t no_psc;           /* not 0: no paging-structure caches, in neither dimension */
-  uint32_t no_nested_tlb;    /* not 0: gPA to hPA is not cached */
-  uint32_t no_one_gib_pages; /* not 0: CPUID without 1 GiB pages */
-  uint32_t no_execute_only;  /* not 0: an EPT entry that allows nothing but fetches is misconfigured */
+  uint32_t guest_levels;            /* 4 or 5; 0: as the processor has it */
+  uint32_t host_levels;             /* the same, of NPT; EPT's are in the EPTP */
+  uint32_t no_psc;                  /* not 0: no paging-structure caches, in neither dimension */
+  uint32_t no_nested_tlb;           /* not 0: gPA to hPA is not cached */
+  uint32_t no_one_gib_pages;        /* not 0: CPUID without 1 GiB pages */
+  uint32_t no_execute_only;         /* not 0: an EPT entry that allows nothing but fetches is misconfigured */
+  const vmem_cpu_config* processor; /* instead of `cpu` */
 } vmem_mmu_config;
 
 /* The registers that decide about a translation. Long mode only. */

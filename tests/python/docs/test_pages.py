@@ -87,7 +87,7 @@ def test_every_page_is_in_the_site() -> None:
 def test_the_reference_of_c_has_everything() -> None:
     """Every function that is exported and every constant of the headers is in what the site shows of them."""
     headers = runpy.run_path(str(DOCS / "_ext" / "c_declarations.py"))
-    names = ("status.h", "mmu.h", "host.h")
+    names = ("status.h", "cpu.h", "mmu.h", "host.h", "program.h")
     texts = [(headers["INCLUDE"] / name).read_text(encoding="utf-8") for name in names]
     entries = [entry for text in texts for entry in headers["entries"](text)]
     code = "\n".join(part for entry in entries for part in entry.code)

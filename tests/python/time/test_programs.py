@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 import vmem
+from vmem.traces import Item, MapEvent, References, Totals
 
 MODES = ("native", "nested", "shadow", "software-tlb")
 WORKLOADS: list[tuple[str, dict[str, Any]]] = [
@@ -224,6 +226,37 @@ def test_a_damaged_trace_is_an_error_of_the_run(tmp_path: Path) -> None:
     with pytest.raises(vmem.TraceError, match="damaged"):
         host.run("10s")
     host.check()
+
+
+class _Recorded:
+    """A reader of two blocks of references, with a mapping between them that no kernel accepts."""
+
+    format, compact = "arrays", False
+
+    def items(self, progress: object) -> Iterator[Item]:
+        block = References(np.full(700, 1 << 36, np.uint64), np.ones(700, np.uint8))
+        yield MapEvent("mmap", 1 << 36, 4096, "rw")
+        yield block
+        yield MapEvent("mmap", 1 << 50, 4096, "rw")
+        yield block
+
+    def totals(self) -> Totals:
+        return Totals()
+
+    def details(self) -> dict[str, str]:
+        return {}
+
+
+def test_a_call_that_is_refused_repeats_no_reference() -> None:
+    """The run that goes on after it makes what was left, and nothing twice."""
+    host = _host()
+    vm = host.create_vm("vm", memory="64MiB")
+    program = vm.guest.spawn().start(vmem.Trace(_Recorded(), "recorded"))
+    with pytest.raises(vmem.ConfigError, match="0x4000000000000"):
+        host.run("1s")
+    assert program.references == 700
+    assert host.run("1s").ended == "programs"
+    assert program.references == vm.counters()["stores"] == 1400 and program.segfaults == 0
 
 
 INTERRUPTED = """
