@@ -37,7 +37,7 @@ void Mmu::set_state(const State& state) {
   silicon_.host_reserved = state.second_stage == SecondStageKind::ept
                                ? paging::reserved_bits_ept(cpu_.maxphyaddr, cpu_.one_gib_pages, cpu_.execute_only)
                                : paging::reserved_bits_npt(cpu_.maxphyaddr, cpu_.one_gib_pages);
-  permissions_.update(state);
+  silicon_.permissions.update(state);
   renew_keys();
 }
 
@@ -105,7 +105,7 @@ void Mmu::fill_l1(std::uint64_t va, AccessKind kind, const TlbEntry& entry) {
 }
 
 [[gnu::noinline]] bool Mmu::judge_hit(std::uint64_t va, AccessKind kind, TlbEntry& entry, Fault& fault) {
-  if (kind == AccessKind::store && (permissions_[entry.flags] & PermissionTable::kStoreButClean))
+  if (kind == AccessKind::store && (silicon_.permissions[entry.flags] & PermissionTable::kStoreButClean))
     return refill_ == Refill::walker ? assist_dirty(va, entry, fault) : raise(FaultKind::tlb_modified, va, kind, fault);
   // The entry may be tighter than the tables by now: only the tables can say no.
   drop_guest_page(va);

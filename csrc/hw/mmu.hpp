@@ -119,7 +119,7 @@ class Mmu {
   bool use(std::uint64_t va, AccessKind kind, TlbPlace held, TlbEntry& entry, Fault& fault);
   /// Whether the access may pass as it is. If so, it is remembered where the first level holds it, if it does.
   [[gnu::always_inline]] bool permitted(std::uint64_t va, AccessKind kind, const TlbEntry& entry, TlbPlace held) {
-    const std::uint8_t allowed = permissions_[entry.flags];
+    const std::uint8_t allowed = silicon_.permissions[entry.flags];
     if (held) shortcuts_.remember(va, kind, held, allowed);
     return ((allowed >> static_cast<unsigned>(kind)) & 1) != 0;
   }
@@ -151,7 +151,6 @@ class Mmu {
   CpuConfig cpu_;
   Silicon silicon_;
   ContextTable contexts_;
-  PermissionTable permissions_;
   Shortcuts shortcuts_;
   std::uint64_t tlb_clock_ = 0;  ///< touches of TLB entries so far
   std::array<TlbLevel, 2> l1_;   ///< data, instruction

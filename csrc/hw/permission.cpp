@@ -25,14 +25,6 @@ bool key_allows(const State& state, paging::Rights rights, unsigned key, AccessK
 
 }  // namespace
 
-EntryFlags entry_flags(paging::Rights guest, bool dirty, paging::Rights host, unsigned key) {
-  return static_cast<EntryFlags>(
-      (guest & paging::kWrite ? kEntryWrite : 0) | (guest & paging::kUser ? kEntryUser : 0) |
-      (guest & paging::kExecute ? kEntryExecute : 0) | (dirty ? kEntryDirty : 0) |
-      (host & paging::kRead ? kEntryHostRead : 0) | (host & paging::kWrite ? kEntryHostWrite : 0) |
-      (host & paging::kExecute ? kEntryHostExecute : 0) | static_cast<int>(key << kEntryKeyShift));
-}
-
 GuestCheck check_guest(const State& state, paging::Rights rights, unsigned key, AccessKind access) {
   const bool key_ok = key_allows(state, rights, key, access);
   return {key_ok && rights_allow(state, rights, access), !key_ok};

@@ -23,7 +23,13 @@ inline constexpr int kEntryKeyShift = 7;
 inline constexpr EntryFlags kEntryHostAll = kEntryHostRead | kEntryHostWrite | kEntryHostExecute;
 inline constexpr std::size_t kEntryFlagValues = 1 << 11;
 
-EntryFlags entry_flags(paging::Rights guest, bool dirty, paging::Rights host, unsigned key);
+constexpr EntryFlags entry_flags(paging::Rights guest, bool dirty, paging::Rights host, unsigned key) {
+  static_assert(paging::kWrite == kEntryWrite << 1 && paging::kUser == kEntryUser << 2 &&
+                paging::kExecute == kEntryExecute && paging::kRead == kEntryHostRead >> 4 &&
+                paging::kWrite == kEntryHostWrite >> 4 && paging::kExecute == kEntryHostExecute >> 4);
+  return static_cast<EntryFlags>(((guest >> 1) & kEntryWrite) | ((guest >> 2) & kEntryUser) | (guest & kEntryExecute) |
+                                 (dirty ? kEntryDirty : 0) | ((host << 4) & kEntryHostAll) | (key << kEntryKeyShift));
+}
 
 struct GuestCheck {
   bool allowed;

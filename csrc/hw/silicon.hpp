@@ -35,6 +35,7 @@ struct Silicon {
 
   PhysicalView memory;
   State state;
+  PermissionTable permissions;
   paging::ReservedBits guest_reserved;
   paging::ReservedBits host_reserved;
   int host_levels = 4;

@@ -265,13 +265,21 @@ std::uint64_t used_leaf(std::uint64_t entry, AccessKind access) {
   return entry | paging::x86_64.accessed | (access == AccessKind::store ? paging::x86_64.dirty : 0);
 }
 
+/// `judge_leaf` without its branches, where the answer is yes.
+bool passes(const Silicon& silicon, const WalkEnd& end, AccessKind access, Fault& fault) {
+  const EntryFlags flags = entry_flags(end.rights, true, paging::kAllRights, paging::protection_key(end.entry));
+  if (end.reason == WalkEnd::Reason::leaf && (silicon.permissions[flags] & access_bit(access)) != 0) [[likely]]
+    return true;
+  return judge_leaf(silicon.state, end, access, fault);
+}
+
 template <class Effect>
 bool translate_linear(Silicon& silicon, Gva gva, AccessKind access, TlbEntry& entry, Fault& fault) {
   Cursor cursor;
   start_from_cache<Effect>(silicon, gva.value, cursor);
   LinearDimension<Effect> dimension{silicon};
   const WalkEnd end = walk<paging::x86_64>(dimension, gva.value, cursor);
-  if (!judge_leaf(silicon.state, end, access, fault)) return false;
+  if (!passes(silicon, end, access, fault)) return false;
   const std::uint64_t leaf = used_leaf(end.entry, access);
   if (Effect::kMarks && leaf != end.entry) silicon.memory.store(end.at, leaf);
 
@@ -293,7 +301,7 @@ bool translate_nested(Silicon& silicon, Gva gva, AccessKind access, TlbEntry& en
     return false;
   const WalkEnd end = walk<paging::x86_64>(dimension, gva.value, cursor);
   if (end.reason == WalkEnd::Reason::table_unreachable || end.reason == WalkEnd::Reason::table_read_only) return false;
-  if (!judge_leaf(silicon.state, end, access, fault)) return false;
+  if (!passes(silicon, end, access, fault)) return false;
   const std::uint64_t leaf = used_leaf(end.entry, access);
   if (leaf != end.entry && !dimension.set_bits(end.at, leaf, cursor)) return false;
 
