@@ -39,9 +39,9 @@ class Lookahead {
   /// `second(j)`, some elements later, for the one that follows from it.
   template <class First, class Second>
   void walked(std::size_t i, std::size_t count, First&& first, Second&& second) {
-    const bool close = i - latest_ <= kClose;
+    close_in_a_row_ = i - latest_ <= kClose ? close_in_a_row_ + 1 : 0;
     latest_ = i;
-    if (!close) {
+    if (close_in_a_row_ < kEnoughInARow) {
       first_ = second_ = i + 1;
       return;
     }
@@ -50,10 +50,12 @@ class Lookahead {
   }
 
  private:
-  static constexpr std::size_t kClose = 4;
-  static constexpr std::size_t kDistance = 8;  ///< elements: a few times as long as memory takes to answer
+  static constexpr std::size_t kClose = 4;      ///< elements from one walk to the next
+  static constexpr unsigned kEnoughInARow = 4;  ///< close walks: until then it would cost more than it saves
+  static constexpr std::size_t kDistance = 8;   ///< elements: a few times as long as memory takes to answer
 
   std::size_t latest_ = 0;
+  unsigned close_in_a_row_ = 0;
   std::size_t first_ = 0, second_ = 0;  ///< elements that have not been asked for
 };
 

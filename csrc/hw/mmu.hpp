@@ -120,7 +120,7 @@ class Mmu {
   /// Whether the access may pass as it is. If so, it is remembered where the first level holds it, if it does.
   [[gnu::always_inline]] bool permitted(std::uint64_t va, AccessKind kind, const TlbEntry& entry, TlbPlace held) {
     const std::uint8_t allowed = silicon_.permissions[entry.flags];
-    if (held) shortcuts_.remember(va, kind, held, allowed);
+    if (held) shortcuts_.remember(va, side_of(kind), held, allowed);
     return ((allowed >> static_cast<unsigned>(kind)) & 1) != 0;
   }
   bool judge_hit(std::uint64_t va, AccessKind kind, TlbEntry& entry, Fault& fault);
@@ -140,6 +140,7 @@ class Mmu {
   template <class Matches>
   void drop_contexts(Matches&& matches);
   void renew_keys();
+  const Run* pass_hits(const Run* run, const Run* end, RunCounts& counts);
   void count_kinds(const std::uint8_t* kinds, std::size_t count);
   std::uint64_t& counter_of(AccessKind kind);
   /// Tells `ahead` that a walk was made for element `i`; `page(j)` is an address in the page of element j.
@@ -200,6 +201,25 @@ std::size_t Mmu::access_batch(const std::uint64_t* addresses, const std::uint8_t
   }
 }
 
+/// Goes over runs that shortcuts know to be hits; returns the first of the others.
+[[gnu::always_inline]] inline const Run* Mmu::pass_hits(const Run* run, const Run* end, RunCounts& counts) {
+  Shortcuts::Stretch hits = stretch();
+  const auto hit = [&](Run next) {  // a kind that does not exist is known to no shortcut
+    const bool is_hit = has_right_counts(next) && hits.touch_page(next.page);
+    if (is_hit) counts.add(next);
+    return is_hit;
+  };
+  constexpr std::ptrdiff_t kGroup = 4;  // a cache line of runs
+  for (; end - run >= kGroup; run += kGroup) {
+    read_ahead(run);
+#pragma GCC unroll 4
+    for (std::ptrdiff_t i = 0; i < kGroup; ++i)
+      if (!hit(run[i])) return run + i;
+  }
+  while (run != end && hit(*run)) ++run;
+  return run;
+}
+
 template <class OnLeave>
 RunsMade Mmu::access_runs(std::span<const Run> runs, OnLeave&& on_leave) {
   TlbEntry entry;
@@ -214,27 +234,7 @@ RunsMade Mmu::access_runs(std::span<const Run> runs, OnLeave&& on_leave) {
   };
   const Run* run = runs.data();
   for (const Run* const end = run + runs.size();;) {
-    {
-      Shortcuts::Stretch hits = stretch();
-      const auto hit = [&](Run next) {  // a kind that does not exist is known to no shortcut
-        const bool is_hit = has_right_counts(next) && hits.touch_page(next.page);
-        if (is_hit) counts.add(next);
-        return is_hit;
-      };
-      constexpr std::ptrdiff_t kGroup = 4;  // a cache line of runs
-      for (std::ptrdiff_t made_of_group = kGroup; made_of_group == kGroup && end - run >= kGroup;
-           run += made_of_group) {
-        read_ahead(run);
-        made_of_group = kGroup;
-#pragma GCC unroll 4
-        for (std::ptrdiff_t i = 0; i < kGroup; ++i)
-          if (!hit(run[i])) {
-            made_of_group = i;
-            break;
-          }
-      }
-      while (run != end && hit(*run)) ++run;
-    }
+    run = pass_hits(run, end, counts);
     if (run == end || !well_formed(*run)) break;
     const std::uint64_t walks = silicon_.counters.walks;
     const bool found = look_up(page_address(*run), first_kind(*run), entry, fault);

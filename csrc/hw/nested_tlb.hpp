@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <cstdint>
 #include <optional>
 
@@ -29,32 +30,44 @@ class NestedTlb {
     if (geometry) cache_.emplace(*geometry);
   }
 
+  struct Lookup {
+    const HostMapping* mapping = nullptr;
+    bool unsuited = false;  ///< one is held that does not suit: what is found instead must replace it
+  };
   /// The mapping of `gpa` if one is held that `suits(mapping)`; touched then, and only then.
   template <class Suits>
-  const HostMapping* lookup(std::uint64_t gpa, std::uint64_t context, Suits&& suits) {
-    if (!cache_) return nullptr;
-    for (std::size_t size = 0; size < kPageSizes; ++size) {
-      if (population_[size] == 0) continue;
-      const auto [key, page] = key_of(gpa, static_cast<PageSize>(size), context);
+  Lookup lookup(std::uint64_t gpa, std::uint64_t context, Suits&& suits) {
+    Lookup found;
+    for (unsigned sizes = populated_; sizes != 0; sizes &= sizes - 1) {
+      const auto [key, page] = key_of(gpa, static_cast<PageSize>(std::countr_zero(sizes)), context);
       const auto slot = cache_->find(key, page);
-      if (slot == Cache::kMiss || !suits((*cache_)[slot])) continue;
+      if (slot == Cache::kMiss) continue;
+      if (!suits((*cache_)[slot])) {
+        found.unsuited = true;
+        continue;
+      }
       cache_->touch(slot, ++clock_);
-      return &(*cache_)[slot];
+      found.mapping = &(*cache_)[slot];
+      break;
     }
-    return nullptr;
+    return found;
   }
+  /// Precondition: no mapping of `gpa` is held that is of this size.
   void fill(std::uint64_t gpa, std::uint64_t context, const HostMapping& mapping) {
     if (!cache_) return;
     const auto [key, page] = key_of(gpa, mapping.size, context);
-    if (const auto old = cache_->find(key, page); old != Cache::kMiss) {
-      (*cache_)[old] = mapping;
-      cache_->touch(old, ++clock_);
-      return;
-    }
     const auto slot = cache_->choose(page);
-    if (cache_->key(slot) != 0) --population_[static_cast<std::size_t>((*cache_)[slot].size)];
+    if (cache_->key(slot) != 0) count_out((*cache_)[slot].size);
     cache_->assign(slot, key, mapping, ++clock_);
-    ++population_[static_cast<std::size_t>(mapping.size)];
+    count_in(mapping.size);
+  }
+  /// As `fill`, in the place of a mapping of this size if one is held.
+  void replace(std::uint64_t gpa, std::uint64_t context, const HostMapping& mapping) {
+    const auto [key, page] = key_of(gpa, mapping.size, context);
+    const auto old = cache_->find(key, page);
+    if (old == Cache::kMiss) return fill(gpa, context, mapping);
+    (*cache_)[old] = mapping;
+    cache_->touch(old, ++clock_);
   }
   void drop_address(std::uint64_t gpa, std::uint64_t context) {
     if (!cache_) return;
@@ -62,7 +75,7 @@ class NestedTlb {
       const auto [key, page] = key_of(gpa, static_cast<PageSize>(size), context);
       const auto slot = cache_->find(key, page);
       if (slot == Cache::kMiss) continue;
-      --population_[size];
+      count_out(static_cast<PageSize>(size));
       cache_->erase(slot);
     }
   }
@@ -70,13 +83,14 @@ class NestedTlb {
     if (!cache_) return;
     for (Cache::Slot slot = 0; slot < cache_->entries(); ++slot) {
       if (cache_->key(slot) == 0 || contexts[key_context(cache_->key(slot))] == 0) continue;
-      --population_[static_cast<std::size_t>((*cache_)[slot].size)];
+      count_out((*cache_)[slot].size);
       cache_->erase(slot);
     }
   }
   void drop_all() {
     if (cache_) cache_->clear();
     population_ = {};
+    populated_ = 0;
   }
   /// Calls `use(key, mapping)` for every valid entry.
   template <class Use>
@@ -97,9 +111,18 @@ class NestedTlb {
     return {context | (static_cast<std::uint64_t>(size) << kKeySizeShift) | page, page};
   }
 
+  void count_in(PageSize size) {
+    ++population_[static_cast<std::size_t>(size)];
+    populated_ |= 1u << static_cast<unsigned>(size);
+  }
+  void count_out(PageSize size) {
+    if (--population_[static_cast<std::size_t>(size)] == 0) populated_ &= ~(1u << static_cast<unsigned>(size));
+  }
+
   std::optional<Cache> cache_;
   std::uint64_t clock_ = 0;
-  std::array<std::uint32_t, kPageSizes> population_{};
+  std::array<std::uint32_t, kPageSizes> population_{};  ///< valid mappings by page size
+  unsigned populated_ = 0;                              ///< a bit for each page size that has any
 };
 
 }  // namespace vmem::hw

@@ -51,15 +51,15 @@ class Shortcuts {
     const std::uint64_t key = key_of(va, kind);
     return keys_[index(product(key))] == key;
   }
-  /// `place` has just been touched; `allowed` has a bit for each AccessKind.
-  [[gnu::always_inline]] void remember(std::uint64_t va, AccessKind kind, TlbPlace place, std::uint8_t allowed) {
-    if (((allowed >> static_cast<unsigned>(kind)) & 1) == 0) return;
-    const std::uint64_t key = key_of(va, kind);
-    const std::size_t at = index(product(key));
-    keys_[at] = key;
-    stamps_[at] = place.array->stamp(place.slot);
-    if (place->size != PageSize::k4K) [[unlikely]]
-      note_large(at);
+  /// `place` has just been touched; `allowed` has a bit for each AccessKind. All that it allows is remembered: loads
+  /// and stores of one page follow each other.
+  [[gnu::always_inline]] void remember(std::uint64_t va, Side side, TlbPlace place, std::uint8_t allowed) {
+    if (side == Side::instruction) {
+      remember_kind(va, AccessKind::fetch, place, allowed);
+    } else {
+      remember_kind(va, AccessKind::load, place, allowed);
+      remember_kind(va, AccessKind::store, place, allowed);
+    }
   }
   /// Bits 63:57 of `va` do not matter.
   void forget(std::uint64_t va, Side side, PageSize size) {
@@ -97,6 +97,15 @@ class Shortcuts {
   static std::uint64_t product(std::uint64_t key) { return key * kFactor; }
   static std::size_t index(std::uint64_t product) { return static_cast<std::size_t>(product >> (64 - kLineBits)); }
 
+  [[gnu::always_inline]] void remember_kind(std::uint64_t va, AccessKind kind, TlbPlace place, std::uint8_t allowed) {
+    if (((allowed >> static_cast<unsigned>(kind)) & 1) == 0) return;
+    const std::uint64_t key = key_of(va, kind);
+    const std::size_t at = index(product(key));
+    keys_[at] = key;
+    stamps_[at] = place.array->stamp(place.slot);
+    if (place->size != PageSize::k4K) [[unlikely]]
+      note_large(at);
+  }
   void note_large(std::size_t at) { leads_to_large_[at / 64] |= 1ull << (at % 64); }
   /// Any number of lines may lead to the entry that goes.
   void forget_large() {

@@ -16,7 +16,7 @@ namespace vmem::hw {
 
 /// Caches leaf translations. Never walks, and knows no rights: the Mmu composes. Page sizes without an array are
 /// fractured (docs/design/mmu.md, "Filling a level").
-class TlbLevel {
+class alignas(512) TlbLevel {  // of a row of levels one is found by a shift
  public:
   /// `clock` counts touches, of this level and of others. `shortcuts`, of the first level only, is told of every entry
   /// that goes. Both outlive the level.

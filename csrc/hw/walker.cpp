@@ -334,26 +334,29 @@ bool judge_leaf(const State& state, const WalkEnd& end, AccessKind access, Fault
 template <class Effect>
 bool translate_second_stage(Silicon& silicon, Gpa gpa, HostAccess access, HostMapping& mapping, Fault& fault) {
   const std::uint64_t context = silicon.keys.guest_physical;
+  NestedTlb::Lookup held;
   if constexpr (Effect::kCaches) {
     const Rights needed = demand_of(access).rights;
     const bool needs_dirty = demand_of(access).writes && silicon.host_marks;
-    const auto suits = [&](const HostMapping& held) {
-      return (held.rights & needed) == needed && (held.dirty || !needs_dirty);
+    const auto suits = [&](const HostMapping& candidate) {
+      return (candidate.rights & needed) == needed && (candidate.dirty || !needs_dirty);
     };
-    const HostMapping* held = silicon.nested_tlb.lookup(gpa.value, context, suits);
+    held = silicon.nested_tlb.lookup(gpa.value, context, suits);
     if constexpr (Effect::kTells)
-      silicon.story->looks_up(WalkCache::nested_tlb, gpa.value, held != nullptr ? leaf_level(held->size) : 0);
-    if (held != nullptr) {
+      silicon.story->looks_up(WalkCache::nested_tlb, gpa.value,
+                              held.mapping != nullptr ? leaf_level(held.mapping->size) : 0);
+    if (held.mapping != nullptr) {
       ++silicon.counters.nested_tlb_hits;
-      mapping = *held;
+      mapping = *held.mapping;
       return true;
     }
   }
   const bool found = silicon.state.second_stage == SecondStageKind::ept
                          ? walk_second_stage<paging::ept, Effect>(silicon, gpa, access, mapping, fault)
                          : walk_second_stage<paging::x86_64, Effect>(silicon, gpa, access, mapping, fault);
-  if constexpr (Effect::kCaches)
-    if (found) silicon.nested_tlb.fill(gpa.value, context, mapping);
+  if (Effect::kCaches && found)
+    held.unsuited ? silicon.nested_tlb.replace(gpa.value, context, mapping)
+                  : silicon.nested_tlb.fill(gpa.value, context, mapping);
   return found;
 }
 

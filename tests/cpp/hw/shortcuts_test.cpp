@@ -193,14 +193,20 @@ TEST_CASE("shortcuts know the page, the side and the kinds that they were told")
   CHECK_FALSE(knows(0, AccessKind::load));  // an empty line is not page 0
   CHECK_FALSE(knows(0, AccessKind::fetch));
   const auto readable = static_cast<std::uint8_t>(access_bit(AccessKind::load) | PermissionTable::kStoreButClean);
-  shortcuts.remember(0x5123, AccessKind::load, place, readable);
-  shortcuts.remember(0x5123, AccessKind::store, place, readable);
+  shortcuts.remember(0x5123, Side::data, place, readable);
   CHECK(knows(0x5fff, AccessKind::load));
   CHECK_FALSE(knows(0x5000, AccessKind::store));
   CHECK_FALSE(knows(0x5000, AccessKind::fetch));
   CHECK_FALSE(knows(0x6000, AccessKind::load));
   CHECK_FALSE(knows(0x5000 | 1ull << 63, AccessKind::load));
-  shortcuts.remember(0x5000, AccessKind::fetch, place, access_bit(AccessKind::fetch));
+  shortcuts.remember(0x5000, Side::instruction, place, access_bit(AccessKind::fetch));
+  SUBCASE("what may be stored to at once is remembered for both kinds") {
+    const auto writable = static_cast<std::uint8_t>(access_bit(AccessKind::load) | access_bit(AccessKind::store));
+    shortcuts.remember(0x9000, Side::data, place, writable);
+    CHECK(knows(0x9000, AccessKind::load));
+    CHECK(knows(0x9000, AccessKind::store));
+    CHECK_FALSE(knows(0x9000, AccessKind::fetch));
+  }
   SUBCASE("forgetting one side leaves the other") {
     shortcuts.forget(0x5000, Side::data, PageSize::k4K);
     CHECK_FALSE(knows(0x5000, AccessKind::load));
@@ -216,7 +222,7 @@ TEST_CASE("shortcuts know the page, the side and the kinds that they were told")
     large.size = PageSize::k2M;
     array.assign(1, 2, large, 2);
     for (std::uint64_t va = 0x20'0000; va < 0x20'a000; va += kPageSize)
-      shortcuts.remember(va, AccessKind::load, {&array, 1}, access_bit(AccessKind::load));
+      shortcuts.remember(va, Side::data, {&array, 1}, access_bit(AccessKind::load));
     CHECK(knows(0x20'3000, AccessKind::load));
     shortcuts.forget(0x20'0000, Side::data, PageSize::k2M);
     for (std::uint64_t va = 0x20'0000; va < 0x20'a000; va += kPageSize) CHECK_FALSE(knows(va, AccessKind::load));
