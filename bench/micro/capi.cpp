@@ -158,25 +158,66 @@ void machine_batch(benchmark::State& state) {
 }
 BENCHMARK(machine_batch)->Name("capi/machine_batch")->Arg(32)->Arg(1024)->Arg(65536);
 
-void core_machine_batch(benchmark::State& state) {
-  const auto pages = static_cast<std::uint64_t>(state.range(0));
-  sim::Machine machine(1 << 30);
-  vmm::VmConfig config;
-  config.memory = 512 << 20;
-  config.cpu = hw::cpu_preset("skylake-sp");
-  sim::Guest& guest = machine.guest(machine.create_vm(config));
-  hw::Vcpu& vcpu = guest.vm->vcpu(0);
-  guest::Process& process = guest.kernel->spawn(vcpu, "process");
-  guest::MapRequest request;
-  request.length = pages << 12;
-  const std::uint64_t start = guest.kernel->mmap(vcpu, process, request).start;
-  References references;
-  for (std::size_t i = 0; i < kBatch; ++i) references.addresses[i] = start + i * 0x9e3779b97f4a7c15u % (pages << 12);
+/// Three loads to the page of each reference.
+template <class RunOf>
+std::vector<RunOf> runs_of(const References& references) {
+  std::vector<RunOf> runs;
+  for (const std::uint64_t address : references.addresses) runs.push_back({address & ~kPageMask, 3, 0});
+  return runs;
+}
+
+void machine_replay(benchmark::State& state) {
+  Guest guest(static_cast<std::uint64_t>(state.range(0)));
+  const auto runs = runs_of<vmem_run>(guest.references);
   for (auto _ : state)
-    machine.access(guest, vcpu, process, references.addresses, references.kinds, [](std::uint64_t) { return true; });
+    if (vmem_process_replay(guest.host, guest.vm, 0, guest.process, runs.data(), runs.size(), nullptr) != VMEM_OK)
+      state.SkipWithError(vmem_last_error());
+  state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(kBatch));
+}
+BENCHMARK(machine_replay)->Name("capi/machine_replay")->Arg(32)->Arg(1024)->Arg(65536);
+
+/// The same VM in the core.
+struct CoreGuest {
+  sim::Machine machine{1 << 30};
+  sim::Guest& guest;
+  hw::Vcpu& vcpu;
+  guest::Process& process;
+  References references;
+
+  static vmm::VmConfig config() {
+    vmm::VmConfig config;
+    config.memory = 512 << 20;
+    config.cpu = hw::cpu_preset("skylake-sp");
+    return config;
+  }
+  explicit CoreGuest(std::uint64_t pages)
+      : guest(machine.guest(machine.create_vm(config()))),
+        vcpu(guest.vm->vcpu(0)),
+        process(guest.kernel->spawn(vcpu, "process")) {
+    guest::MapRequest request;
+    request.length = pages << 12;
+    const std::uint64_t start = guest.kernel->mmap(vcpu, process, request).start;
+    for (std::size_t i = 0; i < kBatch; ++i) references.addresses[i] = start + i * 0x9e3779b97f4a7c15u % (pages << 12);
+  }
+};
+
+void core_machine_batch(benchmark::State& state) {
+  CoreGuest core(static_cast<std::uint64_t>(state.range(0)));
+  for (auto _ : state)
+    core.machine.access(core.guest, core.vcpu, core.process, core.references.addresses, core.references.kinds,
+                        [](std::uint64_t) { return true; });
   state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(kBatch));
 }
 BENCHMARK(core_machine_batch)->Name("core/machine_batch")->Arg(32)->Arg(1024)->Arg(65536);
+
+void core_machine_replay(benchmark::State& state) {
+  CoreGuest core(static_cast<std::uint64_t>(state.range(0)));
+  const auto runs = runs_of<Run>(core.references);
+  for (auto _ : state)
+    core.machine.replay(core.guest, core.vcpu, core.process, runs, [](std::uint64_t) { return true; });
+  state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(kBatch));
+}
+BENCHMARK(core_machine_replay)->Name("core/machine_replay")->Arg(32)->Arg(1024)->Arg(65536);
 
 }  // namespace
 }  // namespace vmem

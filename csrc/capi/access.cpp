@@ -1,6 +1,7 @@
 // Processes of a vmem_host's guests: what they do to their memory.
 #include <algorithm>
 #include <array>
+#include <cstddef>
 #include <span>
 #include <string>
 #include <vector>
@@ -54,35 +55,34 @@ vmem_status access_all(sim::Machine& machine, HostObject& host, const Where& whe
       copy.assign(block, block + count);
       block = copy.data();
     }
-    const std::size_t valid = count_valid(block, count);
     const sim::ReplayResult part =
-        machine.access(where.guest, where.vcpu, where.process, addresses.subspan(from, valid), std::span(block, valid),
+        machine.access(where.guest, where.vcpu, where.process, addresses.subspan(from, count), std::span(block, count),
                        [](std::uint64_t) { return true; });
-    const std::uint8_t next = valid < count ? block[valid] : 0;  // before a callback can change it
+    const bool is_cut = part.done < count && !part.stopped;
+    const std::uint8_t next = is_cut ? block[part.done] : 0;  // before a callback can change it
     add(sum, part);
-    if (!host.tell_events()) return VMEM_OK;                // HostObject::end makes a failure of it
-    if (valid < count && !part.stopped) access_kind(next);  // refuses
+    if (!host.tell_events()) return VMEM_OK;  // HostObject::end makes a failure of it
+    if (is_cut) access_kind(next);            // refuses
   }
   return sum.stopped != 0 ? VMEM_STOPPED : VMEM_OK;
 }
 
-/// The same of runs; a run that is not well-formed ends it.
-vmem_status replay_all(sim::Machine& machine, HostObject& host, const Where& where, std::span<const vmem_run> runs,
-                       vmem_summary& sum) {
-  std::vector<Run> copy;
+static_assert(sizeof(vmem_run) == sizeof(Run) && offsetof(vmem_run, loads) == offsetof(Run, loads) &&
+              offsetof(vmem_run, stores) == offsetof(Run, stores));
+
+/// The same of runs; one that is malformed ends it.
+vmem_status replay_all(sim::Machine& machine, HostObject& host, const Where& where, const vmem_run* given,
+                       std::uint64_t count, vmem_summary& sum) {
+  const std::span<const Run> runs(static_cast<const Run*>(static_cast<const void*>(given)), count);
   for (std::size_t from = 0; from < runs.size() && sum.stopped == 0; from += kBlock) {
-    copy.clear();
-    for (const vmem_run& run : runs.subspan(from, std::min<std::size_t>(kBlock, runs.size() - from)))
-      copy.push_back({run.page, run.loads, run.stores});
-    const auto bad = std::find_if_not(copy.begin(), copy.end(), well_formed);
-    const auto valid = static_cast<std::size_t>(bad - copy.begin());
-    const sim::ReplayResult part = machine.replay(where.guest, where.vcpu, where.process, std::span(copy).first(valid),
-                                                  [](std::uint64_t) { return true; });
+    const auto block = runs.subspan(from, std::min<std::size_t>(kBlock, runs.size() - from));
+    const sim::ReplayResult part =
+        machine.replay(where.guest, where.vcpu, where.process, block, [](std::uint64_t) { return true; });
     add(sum, part);
     if (!host.tell_events()) return VMEM_OK;  // HostObject::end makes a failure of it
-    if (valid < copy.size() && !part.stopped)
+    if (part.runs < block.size() && !part.stopped)
       throw Refusal(VMEM_E_ARGUMENT,
-                    "run " + std::to_string(from + valid) +
+                    "run " + std::to_string(from + part.runs) +
                         ": its kind and its counts do not go together; docs/formats/vmt.md says what does");
   }
   return sum.stopped != 0 ? VMEM_STOPPED : VMEM_OK;
@@ -157,7 +157,7 @@ vmem_status vmem_process_replay(vmem_host* host, uint32_t vm, uint32_t vcpu, uin
     vmem_summary& sum = summary != nullptr ? filled(summary, "summary") : unseen;
     sum = {sum.size, 0, 0, 0, 0};
     require_array(runs, count, "runs");
-    return replay_all(machine, object, locate(machine, vm, vcpu, process), {runs, count}, sum);
+    return replay_all(machine, object, locate(machine, vm, vcpu, process), runs, count, sum);
   });
 }
 

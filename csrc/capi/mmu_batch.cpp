@@ -37,11 +37,11 @@ class Runner {
         std::copy_n(kinds, count, copies.begin());
         kinds = copies.data();
       }
-      const std::size_t valid = count_valid(kinds, count);
-      const std::size_t made = batch_.pas != nullptr ? one_by_one(done, kinds, valid) : all(done, kinds, valid);
+      const std::size_t made =
+          batch_.pas != nullptr ? one_by_one(done, kinds, count_valid(kinds, count)) : all(done, kinds, count);
       done += made;
       if (work_.memory().failed()) break;
-      if (!stopped_ && valid < count) access_kind(kinds[valid]);  // refuses
+      if (!stopped_ && made < count) access_kind(kinds[made]);  // refuses
     }
     if (bad_answer_) return remember(VMEM_E_CALLBACK, "on_fault must answer SKIP, RETRY (64 times at most) or HALT");
     return work_.end(VMEM_OK);

@@ -65,16 +65,16 @@ class Mmu {
   bool access_guest_physical(Gpa gpa, HostAccess kind, HostMapping& mapping, Fault& fault);
   bool probe_guest_physical(Gpa gpa, HostMapping& mapping);
 
-  /// `count` accesses in order. `on_fault(i, fault)` serves the fault of access i (its retries included) and returns
-  /// whether to go on; false stops after access i. Every kind must be valid. Returns the number of accesses made.
-  /// Counters are exact whenever on_fault runs.
+  /// `count` accesses in order, up to one whose kind does not exist. `on_fault(i, fault)` serves the fault of access i
+  /// (its retries included) and returns whether to go on; false stops after access i. Returns the number of accesses
+  /// made. Counters are exact whenever on_fault runs.
   template <class OnFault>
   std::size_t access_batch(const std::uint64_t* addresses, const std::uint8_t* kinds, std::size_t count,
                            OnFault&& on_fault);
-  /// The references of `runs` in order, as far as these are well-formed. `on_leave(i, fault)` is called where the first
-  /// reference of run i is not followed by hits alone: it serves the fault of that reference, if there was one (else
-  /// nullptr), makes the rest of the run, and returns whether to go on; false stops after run i. Counters are exact
-  /// whenever on_leave runs.
+  /// The references of `runs` in order, as far as these are well-formed. `on_leave(run, fault)` is called where the
+  /// first reference of run i is not followed by hits alone: it serves the fault of that reference, if there was one
+  /// (else nullptr), makes the rest of the run, and returns whether to go on; false stops after run i. Counters are
+  /// exact whenever on_leave runs.
   template <class OnLeave>
   RunsMade access_runs(std::span<const Run> runs, OnLeave&& on_leave);
   /// References that a Stretch found to be hits.
@@ -189,6 +189,10 @@ std::size_t Mmu::access_batch(const std::uint64_t* addresses, const std::uint8_t
       --i;
       continue;
     }
+    if (kinds[i] >= kAccessKinds) [[unlikely]] {  // known to no shortcut, so it comes to light here
+      count_kinds(kinds + counted, i - counted);
+      return i;
+    }
     const auto kind = static_cast<AccessKind>(kinds[i]);
     const std::uint64_t walks = silicon_.counters.walks;
     const bool found = look_up(addresses[i], kind, entry, fault);
@@ -235,21 +239,23 @@ RunsMade Mmu::access_runs(std::span<const Run> runs, OnLeave&& on_leave) {
   const Run* run = runs.data();
   for (const Run* const end = run + runs.size();;) {
     run = pass_hits(run, end, counts);
-    if (run == end || !well_formed(*run)) break;
+    if (run == end) break;
+    const Run next = *run;  // a callback may write to `runs`
+    if (!well_formed(next)) break;
     const std::uint64_t walks = silicon_.counters.walks;
-    const bool found = look_up(page_address(*run), first_kind(*run), entry, fault);
+    const bool found = look_up(page_address(next), first_kind(next), entry, fault);
     if (silicon_.counters.walks != walks)
       look_ahead(ahead, static_cast<std::size_t>(run - runs.data()), runs.size(),
                  [&](std::size_t j) { return runs[j].page; });
-    if (found && shortcuts_.knows(page_address(*run), first_kind(*run))) [[likely]] {
-      counts.add(*run++);  // the others hit what was touched last
+    ++run;
+    if (found && shortcuts_.knows(page_address(next), first_kind(next))) [[likely]] {
+      counts.add(next);  // the others hit what was touched last
       continue;
     }
     count();
-    ++counter_of(first_kind(*run));
+    ++counter_of(first_kind(next));
     ++made;
-    const auto at = static_cast<std::size_t>(run++ - runs.data());
-    if (!on_leave(at, found ? nullptr : &fault)) break;
+    if (!on_leave(next, found ? nullptr : &fault)) break;
   }
   count();
   return {made, static_cast<std::size_t>(run - runs.data())};

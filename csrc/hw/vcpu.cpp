@@ -134,8 +134,8 @@ BatchResult Vcpu::access_run(Gva gva, AccessKind kind, std::uint64_t loads, std:
 
 BatchResult Vcpu::access_runs(std::span<const Run> runs, std::size_t& runs_made) {
   BatchResult result;
-  const RunsMade made = mmu_.access_runs(runs, [&](std::size_t i, Fault* fault) {
-    finish_run(runs[i], fault, result);
+  const RunsMade made = mmu_.access_runs(runs, [&](const Run& run, Fault* fault) {
+    finish_run(run, fault, result);
     return !result.stopped;
   });
   result.done += made.references;

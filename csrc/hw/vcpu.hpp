@@ -89,7 +89,7 @@ class Vcpu {
   bool access(Gva gva, AccessKind kind, Hpa& at);
   /// An access of an instruction that starts over, since its page went away before it was used: not counted again.
   bool access_again(Gva gva, AccessKind kind, Hpa& at);
-  /// `kinds` must be valid (AccessKind). Stops early only when the process or the VM cannot go on.
+  /// Stops early before a kind that does not exist, or when the process or the VM cannot go on.
   BatchResult access_batch(const std::uint64_t* addresses, const std::uint8_t* kinds, std::size_t count);
   /// References to the page of `gva`: the first of `kind`, then the rest of that kind, then the others. `loads` are
   /// fetches if `kind` is fetch.

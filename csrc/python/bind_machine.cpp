@@ -131,10 +131,14 @@ py::tuple replay_runs(PyMachine& self, std::uint16_t vm, std::size_t vcpu, int p
     throw ConfigError("runs: expected a contiguous one-dimensional array of RUN_DTYPE");
   const auto* const first = static_cast<const Run*>(runs.data());
   const std::span<const Run> span(first, static_cast<std::size_t>(runs.size()));
-  return replay(self, {vm, vcpu, process},
-                [&](Machine& machine, sim::Guest& guest, hw::Vcpu& cpu, guest::Process& proc) {
-                  return machine.replay(guest, cpu, proc, span, make_poll(progress));
-                });
+  return replay(
+      self, {vm, vcpu, process}, [&](Machine& machine, sim::Guest& guest, hw::Vcpu& cpu, guest::Process& proc) {
+        const sim::ReplayResult result = machine.replay(guest, cpu, proc, span, make_poll(progress));
+        if (result.runs < span.size() && !result.ended_early())
+          throw ConfigError("runs[" + std::to_string(result.runs) +
+                            "]: a run that began with a load or fetch holds no stores, and a run is never empty");
+        return result;
+      });
 }
 
 /// Calls `part(offset, length)` for stretches of `length` bytes until one returns false, without the GIL but with a

@@ -24,11 +24,6 @@ bool refused(const Guest& guest) {
   return false;
 }
 
-[[noreturn]] void malformed(std::size_t at) {
-  throw ConfigError("runs[" + std::to_string(at) +
-                    "]: a run that began with a load or fetch holds no stores, and a run is never empty");
-}
-
 }  // namespace
 
 std::uint16_t Machine::create_vm(const vmm::VmConfig& config, const guest::BootParameters& parameters) {
@@ -91,9 +86,12 @@ ReplayResult Machine::access(Guest& guest, hw::Vcpu& vcpu, guest::Process& proce
       result.interrupted = true;
       break;
     }
-    add(result, vcpu.access_batch(addresses.data() + at, kinds.data() + at, std::min(kBlock, addresses.size() - at)));
+    const std::size_t count = std::min(kBlock, addresses.size() - at);
+    const hw::BatchResult part = vcpu.access_batch(addresses.data() + at, kinds.data() + at, count);
+    add(result, part);
     time_.charge(*guest.vm, vcpu);
     result.stopped |= process.killed;
+    if (part.done < count) break;
   }
   return result;
 }
@@ -109,11 +107,12 @@ ReplayResult Machine::replay(Guest& guest, hw::Vcpu& vcpu, guest::Process& proce
       break;
     }
     const auto block = runs.subspan(at, std::min(kRunsBetweenPolls, runs.size() - at));
-    std::size_t made = 0;
-    add(result, vcpu.access_runs(block, made));
+    std::size_t begun = 0;
+    add(result, vcpu.access_runs(block, begun));
+    result.runs += begun;
     time_.charge(*guest.vm, vcpu);
     result.stopped |= process.killed;
-    if (made < block.size() && !result.stopped) malformed(at + made);
+    if (begun < block.size()) break;
   }
   return result;
 }

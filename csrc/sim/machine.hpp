@@ -24,6 +24,9 @@ struct ReplayResult {
   Gva first_segfault;
   bool stopped = false;      ///< the process was killed or the VM cannot go on
   bool interrupted = false;  ///< the poll asked to stop
+  std::size_t runs = 0;      ///< of a replay: those begun
+
+  bool ended_early() const { return stopped || interrupted; }
 };
 
 /// Owns everything of one simulated host. VMs are named by id.
@@ -50,10 +53,11 @@ class Machine {
   /// Of the kernels of VMs that have been destroyed.
   const Events& past_events() const { return past_events_; }
 
-  /// Time passes as these calls proceed. All kinds must be valid; the poll is asked between blocks of references.
+  /// Time passes as these calls proceed. The poll is asked between blocks of references. Ends before a kind that does
+  /// not exist.
   ReplayResult access(Guest& guest, hw::Vcpu& vcpu, guest::Process& process, std::span<const std::uint64_t> addresses,
                       std::span<const std::uint8_t> kinds, const Poll& poll);
-  /// ConfigError at a run that no compactor makes; those before it have been replayed.
+  /// Ends before a run that is malformed.
   ReplayResult replay(Guest& guest, hw::Vcpu& vcpu, guest::Process& process, std::span<const Run> runs,
                       const Poll& poll);
   /// Bytes through the MMU, one access a page. False at the first SIGSEGV, whose address goes to `at`.

@@ -4,11 +4,9 @@
 #include <array>
 #include <cstdint>
 #include <span>
-#include <string>
 #include <string_view>
 #include <vector>
 
-#include "core/error.hpp"
 #include "sim/machine.hpp"
 #include "sim/trace_compactor.hpp"
 #include "support/guest_machine.hpp"
@@ -184,15 +182,29 @@ TEST_CASE("a malformed run is refused where it stands, after those before it wer
       World world(test::vm_config(vmm::MmuMode::nested, 256ull << 20));
       std::vector<Run> runs(at + 3, Run{kData.start, 3, 0});
       runs[at] = bad;
-      std::string said;
-      try {
-        world.machine.replay(world.guest, world.vcpu, world.process, runs, [](std::uint64_t) { return true; });
-      } catch (const ConfigError& error) {
-        said = error.what();
-      }
-      CHECK(said.find("runs[" + std::to_string(at) + "]") == 0);
+      const ReplayResult result =
+          world.machine.replay(world.guest, world.vcpu, world.process, runs, [](std::uint64_t) { return true; });
+      CHECK(result.runs == at);
+      CHECK(result.done == 3 * at);
+      CHECK_FALSE(result.ended_early());
       CHECK(world.guest.vm->counters().accesses == 3 * at);
     }
+}
+
+TEST_CASE("a kind that does not exist ends a batch where it stands") {
+  for (const std::size_t at : {std::size_t{0}, std::size_t{1}, std::size_t{4096}, std::size_t{70000}}) {
+    CAPTURE(at);
+    World world(test::vm_config(vmm::MmuMode::nested, 256ull << 20));
+    const std::vector<std::uint64_t> addresses(at + 3, kData.start);
+    std::vector<std::uint8_t> kinds(at + 3, 1);
+    kinds[at] = 3;
+    const ReplayResult result = world.machine.access(world.guest, world.vcpu, world.process, addresses, kinds,
+                                                     [](std::uint64_t) { return true; });
+    CHECK(result.done == at);
+    CHECK_FALSE(result.ended_early());
+    CHECK(world.guest.vm->counters().stores == at);
+    CHECK(world.guest.vm->counters().accesses == at);
+  }
 }
 
 TEST_CASE("a poll that says no stops between blocks, and what was done is counted") {
