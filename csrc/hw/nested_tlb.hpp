@@ -65,9 +65,12 @@ class NestedTlb {
   void replace(std::uint64_t gpa, std::uint64_t context, const HostMapping& mapping) {
     const auto [key, page] = key_of(gpa, mapping.size, context);
     const auto old = cache_->find(key, page);
-    if (old == Cache::kMiss) return fill(gpa, context, mapping);
-    (*cache_)[old] = mapping;
-    cache_->touch(old, ++clock_);
+    if (old == Cache::kMiss) {
+      fill(gpa, context, mapping);
+    } else {
+      (*cache_)[old] = mapping;
+      cache_->touch(old, ++clock_);
+    }
   }
   void drop_address(std::uint64_t gpa, std::uint64_t context) {
     if (!cache_) return;
