@@ -73,7 +73,7 @@ static_assert(sizeof(vmem_run) == sizeof(Run) && offsetof(vmem_run, loads) == of
 /// The same of runs; one that is malformed ends it.
 vmem_status replay_all(sim::Machine& machine, HostObject& host, const Where& where, const vmem_run* given,
                        std::uint64_t count, vmem_summary& sum) {
-  const std::span<const Run> runs(static_cast<const Run*>(static_cast<const void*>(given)), count);
+  const std::span<const Run> runs(reinterpret_cast<const Run*>(given), count);
   for (std::size_t from = 0; from < runs.size() && sum.stopped == 0; from += kBlock) {
     const auto block = runs.subspan(from, std::min<std::size_t>(kBlock, runs.size() - from));
     const sim::ReplayResult part =

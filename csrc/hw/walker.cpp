@@ -319,6 +319,25 @@ bool translate_nested(Silicon& silicon, Gva gva, AccessKind access, TlbEntry& en
   return true;
 }
 
+template <class Effect>
+NestedTlb::Lookup look_up_nested(Silicon& silicon, Gpa gpa, HostAccess access) {
+  if constexpr (!Effect::kCaches) {
+    return {};
+  } else {
+    const Rights needed = demand_of(access).rights;
+    const bool needs_dirty = demand_of(access).writes && silicon.host_marks;
+    const auto suits = [&](const HostMapping& candidate) {
+      return (candidate.rights & needed) == needed && (candidate.dirty || !needs_dirty);
+    };
+    const NestedTlb::Lookup held = silicon.nested_tlb.lookup(gpa.value, silicon.keys.guest_physical, suits);
+    if constexpr (Effect::kTells)
+      silicon.story->looks_up(WalkCache::nested_tlb, gpa.value,
+                              held.mapping != nullptr ? leaf_level(held.mapping->size) : 0);
+    if (held.mapping != nullptr) ++silicon.counters.nested_tlb_hits;
+    return held;
+  }
+}
+
 }  // namespace
 
 bool judge_leaf(const State& state, const WalkEnd& end, AccessKind access, Fault& fault) {
@@ -334,22 +353,10 @@ bool judge_leaf(const State& state, const WalkEnd& end, AccessKind access, Fault
 template <class Effect>
 bool translate_second_stage(Silicon& silicon, Gpa gpa, HostAccess access, HostMapping& mapping, Fault& fault) {
   const std::uint64_t context = silicon.keys.guest_physical;
-  NestedTlb::Lookup held;
-  if constexpr (Effect::kCaches) {
-    const Rights needed = demand_of(access).rights;
-    const bool needs_dirty = demand_of(access).writes && silicon.host_marks;
-    const auto suits = [&](const HostMapping& candidate) {
-      return (candidate.rights & needed) == needed && (candidate.dirty || !needs_dirty);
-    };
-    held = silicon.nested_tlb.lookup(gpa.value, context, suits);
-    if constexpr (Effect::kTells)
-      silicon.story->looks_up(WalkCache::nested_tlb, gpa.value,
-                              held.mapping != nullptr ? leaf_level(held.mapping->size) : 0);
-    if (held.mapping != nullptr) {
-      ++silicon.counters.nested_tlb_hits;
-      mapping = *held.mapping;
-      return true;
-    }
+  const NestedTlb::Lookup held = look_up_nested<Effect>(silicon, gpa, access);
+  if (held.mapping != nullptr) {
+    mapping = *held.mapping;
+    return true;
   }
   const bool found = silicon.state.second_stage == SecondStageKind::ept
                          ? walk_second_stage<paging::ept, Effect>(silicon, gpa, access, mapping, fault)
