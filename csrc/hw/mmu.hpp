@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <utility>
 
 #include "core/access.hpp"
 #include "core/address.hpp"
@@ -72,8 +73,8 @@ class Mmu {
   std::size_t access_batch(const std::uint64_t* addresses, const std::uint8_t* kinds, std::size_t count,
                            OnFault&& on_fault);
   /// The references of `runs` in order, as far as these are well-formed. `on_leave(run, fault)` is called where the
-  /// first reference of run i is not followed by hits alone: it serves the fault of that reference, if there was one
-  /// (else nullptr), makes the rest of the run, and returns whether to go on; false stops after run i. Counters are
+  /// first reference of a run is not followed by hits alone: it serves the fault of that reference, if there was one
+  /// (else nullptr), makes the rest of the run, and returns whether to go on; false stops after that run. Counters are
   /// exact whenever on_leave runs.
   template <class OnLeave>
   RunsMade access_runs(std::span<const Run> runs, OnLeave&& on_leave);
@@ -143,7 +144,11 @@ class Mmu {
   const Run* pass_hits(const Run* run, const Run* end, RunCounts& counts);
   void count_kinds(const std::uint8_t* kinds, std::size_t count);
   std::uint64_t& counter_of(AccessKind kind);
-  /// Tells `ahead` that a walk was made for element `i`; `page(j)` is an address in the page of element j.
+  /// `look_up` for element `i` of `count`, ahead of whose walks is read; `page(j)` is an address in the page of element
+  /// j.
+  template <class Page>
+  bool look_up_ahead(Lookahead& ahead, std::size_t i, std::size_t count, Page&& page, std::uint64_t va, AccessKind kind,
+                     TlbEntry& entry, Fault& fault);
   template <class Page>
   void look_ahead(Lookahead& ahead, std::size_t i, std::size_t count, Page&& page);
   void prefetch_leaf(std::uint64_t va) const;
@@ -166,6 +171,16 @@ template <class Page>
   ahead.walked(
       i, count, [&](std::size_t j) { prefetch_leaf(page(j)); },
       [&](std::size_t j) { prefetch_second_stage_leaf(page(j)); });
+}
+
+template <class Page>
+[[gnu::always_inline]] inline bool Mmu::look_up_ahead(Lookahead& ahead, std::size_t i, std::size_t count, Page&& page,
+                                                      std::uint64_t va, AccessKind kind, TlbEntry& entry,
+                                                      Fault& fault) {
+  const std::uint64_t walks = silicon_.counters.walks;
+  const bool found = look_up(va, kind, entry, fault);
+  if (silicon_.counters.walks != walks) look_ahead(ahead, i, count, std::forward<Page>(page));
+  return found;
 }
 
 template <class OnFault>
@@ -194,10 +209,8 @@ std::size_t Mmu::access_batch(const std::uint64_t* addresses, const std::uint8_t
       return i;
     }
     const auto kind = static_cast<AccessKind>(kinds[i]);
-    const std::uint64_t walks = silicon_.counters.walks;
-    const bool found = look_up(addresses[i], kind, entry, fault);
-    if (silicon_.counters.walks != walks) look_ahead(ahead, i, count, [&](std::size_t j) { return addresses[j]; });
-    if (found) [[likely]]
+    if (look_up_ahead(
+            ahead, i, count, [&](std::size_t j) { return addresses[j]; }, addresses[i], kind, entry, fault)) [[likely]]
       continue;
     count_kinds(kinds + counted, i + 1 - counted);
     counted = i + 1;
@@ -242,12 +255,10 @@ RunsMade Mmu::access_runs(std::span<const Run> runs, OnLeave&& on_leave) {
     if (run == end) break;
     const Run next = *run;  // a callback may write to `runs`
     if (!well_formed(next)) break;
-    const std::uint64_t walks = silicon_.counters.walks;
-    const bool found = look_up(page_address(next), first_kind(next), entry, fault);
-    if (silicon_.counters.walks != walks)
-      look_ahead(ahead, static_cast<std::size_t>(run - runs.data()), runs.size(),
-                 [&](std::size_t j) { return runs[j].page; });
-    ++run;
+    const auto i = static_cast<std::size_t>(run++ - runs.data());
+    const bool found = look_up_ahead(
+        ahead, i, runs.size(), [&](std::size_t j) { return runs[j].page; }, page_address(next), first_kind(next), entry,
+        fault);
     if (found && shortcuts_.knows(page_address(next), first_kind(next))) [[likely]] {
       counts.add(next);  // the others hit what was touched last
       continue;

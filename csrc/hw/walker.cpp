@@ -61,11 +61,17 @@ std::uint64_t npf_error_code(HostAccess access, WalkEnd::Reason reason) {
   return code;
 }
 
+/// Remembers the table that an entry of `level` leads to: for walks, and for those who read ahead of them.
+void keep(PagingStructureCaches& caches, TableHints& hints, int level, std::uint64_t address, std::uint64_t context,
+          const PscEntry& entry) {
+  caches.fill(level, address, context, entry);
+  if (level == 2) hints.note(address, entry.table);
+}
+
 /// The second dimension: its tables lie in machine memory and are named by machine addresses.
 template <const Format& kFormat, class Effect>
 struct HostDimension {
   Silicon& silicon;
-  const bool marks;
 
   std::uint64_t read(std::uint64_t at) {
     if constexpr (Effect::kCounts) ++silicon.counters.walk_refs_host;
@@ -78,13 +84,14 @@ struct HostDimension {
   }
   const paging::ReservedBits& reserved() const { return silicon.host_reserved; }
   bool mark_used(std::uint64_t at, std::uint64_t entry, const Cursor&) {
-    if (Effect::kMarks && marks && !(entry & kFormat.accessed)) silicon.memory.store(at, entry | kFormat.accessed);
+    if (Effect::kMarks && silicon.host_marks && !(entry & kFormat.accessed))
+      silicon.memory.store(at, entry | kFormat.accessed);
     return true;
   }
   bool descend(std::uint64_t gpa, std::uint64_t next, Cursor& cursor) {
     if constexpr (Effect::kCaches)
-      silicon.host_psc.fill(cursor.level, gpa, silicon.keys.guest_physical, {next, next, cursor.rights});
-    if (Effect::kCaches && cursor.level == 2) silicon.host_leaf_tables.note(gpa, next);
+      keep(silicon.host_psc, silicon.host_leaf_tables, cursor.level, gpa, silicon.keys.guest_physical,
+           {next, next, cursor.rights});
     cursor.table = cursor.table_gpa = next;
     --cursor.level;
     return true;
@@ -124,8 +131,7 @@ bool walk_second_stage(Silicon& silicon, Gpa gpa, HostAccess access, HostMapping
     }
   }
   if (Effect::kKernel && silicon.kernel_table.region == gpa.value >> 21) cursor = silicon.kernel_table.cursor;
-  const bool marks = silicon.host_marks;
-  HostDimension<kFormat, Effect> dimension{silicon, marks};
+  HostDimension<kFormat, Effect> dimension{silicon};
   const WalkEnd end = walk<kFormat>(dimension, gpa.value, cursor);
   if (Effect::kKernel && cursor.level == 1) silicon.kernel_table = {gpa.value >> 21, cursor};
   const auto needed = static_cast<Rights>(demand_of(access).rights | paging::kUser);
@@ -134,7 +140,7 @@ bool walk_second_stage(Silicon& silicon, Gpa gpa, HostAccess access, HostMapping
     return false;
   }
   std::uint64_t entry = end.entry;
-  if (Effect::kMarks && marks) {
+  if (Effect::kMarks && silicon.host_marks) {
     entry |= kFormat.accessed | (demand_of(access).writes ? kFormat.dirty : 0);
     if (entry != end.entry) silicon.memory.store(end.at, entry);
   }
@@ -165,8 +171,8 @@ struct LinearDimension {
     return true;
   }
   bool descend(std::uint64_t va, std::uint64_t next, Cursor& cursor) {
-    if constexpr (Effect::kCaches) silicon.psc.fill(cursor.level, va, silicon.keys.own, {next, next, cursor.rights});
-    if (Effect::kCaches && cursor.level == 2) silicon.leaf_tables.note(va, next);
+    if constexpr (Effect::kCaches)
+      keep(silicon.psc, silicon.leaf_tables, cursor.level, va, silicon.keys.own, {next, next, cursor.rights});
     cursor.table = cursor.table_gpa = next;
     --cursor.level;
     return true;
@@ -178,7 +184,6 @@ template <class Effect>
 struct GuestDimension {
   Silicon& silicon;
   Fault& fault;
-  const bool host_marks;
 
   std::uint64_t read(std::uint64_t at) {
     if constexpr (Effect::kCounts) ++silicon.counters.walk_refs_guest;
@@ -195,7 +200,7 @@ struct GuestDimension {
   }
   /// With second-stage A/D off the write permission of the table is needed only now.
   bool set_bits(std::uint64_t at, std::uint64_t entry, const Cursor& cursor) {
-    if (!host_marks && !(cursor.table_rights & paging::kWrite)) {
+    if (!silicon.host_marks && !(cursor.table_rights & paging::kWrite)) {
       const Gpa entry_gpa{cursor.table_gpa | (at & kPageMask)};
       report_second_stage_fault(silicon.state, entry_gpa, HostAccess::table_mark, {.rights = cursor.table_rights},
                                 fault);
@@ -209,8 +214,8 @@ struct GuestDimension {
   bool enter(std::uint64_t table_gpa, std::uint64_t va, int level, Cursor& cursor) {
     HostMapping mapping;
     const Gpa entry_gpa{table_gpa + 8ull * paging::table_index(va, level)};
-    if (!translate_second_stage<Effect>(silicon, entry_gpa,
-                                        host_marks ? HostAccess::table_update : HostAccess::table_read, mapping, fault))
+    if (!translate_second_stage<Effect>(
+            silicon, entry_gpa, silicon.host_marks ? HostAccess::table_update : HostAccess::table_read, mapping, fault))
       return false;
     cursor.table = mapping.physical(table_gpa);
     cursor.table_gpa = table_gpa;
@@ -222,9 +227,8 @@ struct GuestDimension {
     const int level = cursor.level;
     if (!enter(next, va, level - 1, cursor)) return false;
     if constexpr (Effect::kCaches)
-      silicon.psc.fill(level, va, silicon.keys.own,
-                       {cursor.table, cursor.table_gpa, cursor.rights, cursor.table_rights});
-    if (Effect::kCaches && level == 2) silicon.leaf_tables.note(va, cursor.table);
+      keep(silicon.psc, silicon.leaf_tables, level, va, silicon.keys.own,
+           {cursor.table, cursor.table_gpa, cursor.rights, cursor.table_rights});
     return true;
   }
 };
@@ -293,8 +297,7 @@ bool translate_linear(Silicon& silicon, Gva gva, AccessKind access, TlbEntry& en
 
 template <class Effect>
 bool translate_nested(Silicon& silicon, Gva gva, AccessKind access, TlbEntry& entry, Fault& fault) {
-  const bool host_marks = silicon.host_marks;
-  GuestDimension<Effect> dimension{silicon, fault, host_marks};
+  GuestDimension<Effect> dimension{silicon, fault};
   Cursor cursor;
   if (!start_from_cache<Effect>(silicon, gva.value, cursor) &&
       !dimension.enter(cursor.table_gpa, gva.value, cursor.level, cursor))
@@ -313,7 +316,7 @@ bool translate_nested(Silicon& silicon, Gva gva, AccessKind access, TlbEntry& en
   entry.size = std::min(guest_size, mapping.size);
   entry.guest_size = guest_size;
   entry.base = align_down(mapping.physical(gpa.value), page_bytes(entry.size));
-  const bool dirty = (leaf & paging::x86_64.dirty) != 0 && (!host_marks || mapping.dirty);
+  const bool dirty = (leaf & paging::x86_64.dirty) != 0 && (!silicon.host_marks || mapping.dirty);
   entry.flags = entry_flags(end.rights, dirty, mapping.rights, paging::protection_key(leaf));
   entry.global = (leaf & paging::x86_64.global) != 0 && silicon.state.has(kCr4Pge);
   return true;
