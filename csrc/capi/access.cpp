@@ -80,10 +80,7 @@ vmem_status replay_all(sim::Machine& machine, HostObject& host, const Where& whe
         machine.replay(where.guest, where.vcpu, where.process, block, [](std::uint64_t) { return true; });
     add(sum, part);
     if (!host.tell_events()) return VMEM_OK;  // HostObject::end makes a failure of it
-    if (part.runs < block.size() && !part.stopped)
-      throw Refusal(VMEM_E_ARGUMENT,
-                    "run " + std::to_string(from + part.runs) +
-                        ": its kind and its counts do not go together; docs/formats/vmt.md says what does");
+    if (part.runs < block.size() && !part.stopped) refuse_run(from + part.runs);
   }
   return sum.stopped != 0 ? VMEM_STOPPED : VMEM_OK;
 }

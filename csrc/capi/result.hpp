@@ -21,6 +21,12 @@ inline AccessKind access_kind(std::uint32_t kind) {
   return static_cast<AccessKind>(kind);
 }
 
+[[noreturn]] inline void refuse_run(std::uint64_t number) {
+  throw Refusal(VMEM_E_ARGUMENT,
+                "run " + std::to_string(number) +
+                    ": its kind and its counts do not go together; docs/formats/vmt.md says what does");
+}
+
 /// How many kinds at the head of an array are valid.
 inline std::size_t count_valid(const std::uint8_t* kinds, std::size_t count) {
   std::uint8_t most = 0;

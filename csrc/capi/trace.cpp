@@ -16,16 +16,13 @@ namespace {
 
 using Runs = std::vector<Run>;
 
-/// Copied; `what` begins the refusal of one that is none.
-Runs copied(const vmem_run* runs, std::uint64_t count, vmem_status status, const std::string& what) {
+Runs copied(const vmem_run* runs, std::uint64_t count) {
   require_elements(runs, count, "runs");
   Runs copy;
   copy.reserve(count);
   for (const vmem_run& run : std::span(runs, count)) {
     copy.push_back({run.page, run.loads, run.stores});
-    if (!well_formed(copy.back()))
-      throw Refusal(status, what + "run " + std::to_string(copy.size() - 1) +
-                                ": its kind and its counts do not go together; docs/formats/vmt.md says what does");
+    if (!well_formed(copy.back())) refuse_run(copy.size() - 1);
   }
   return copy;
 }
@@ -95,7 +92,7 @@ class ItemReader {
       case VMEM_ITEM_END:
         return std::monostate{};
       case VMEM_ITEM_RUNS:
-        return copied(item.runs, item.count, VMEM_E_CALLBACK, "");
+        return copied(item.runs, item.count);
       case VMEM_ITEM_REFERENCES:
         return single(item);
       case VMEM_ITEM_MMAP:
@@ -137,7 +134,7 @@ class ItemReader {
 sim::ProgramFactory trace(const vmem_trace& given, const Manner& how, vmem_host* host) {
   if (given.next != nullptr && (given.runs != nullptr || given.run_count != 0))
     throw Refusal(VMEM_E_ARGUMENT, "a trace of runs and of a function; accepted is one of them");
-  const auto runs = std::make_shared<const Runs>(copied(given.runs, given.run_count, VMEM_E_ARGUMENT, ""));
+  const auto runs = std::make_shared<const Runs>(copied(given.runs, given.run_count));
   return [runs, first = areas(given), next = given.next, user = given.user, host, how] {
     sim::TraceConfig config{first, {}, how.compute, how.page};
     if (next != nullptr)
