@@ -7,7 +7,7 @@
 
 #include "hw/cpu_config.hpp"
 #include "hw/mmu.hpp"
-#include "sim/machine.hpp"
+#include "micro/workbench.hpp"
 #include "vmem/host.h"
 #include "vmem/mmu.h"
 
@@ -32,9 +32,10 @@ struct References {
   std::vector<std::uint64_t> addresses = std::vector<std::uint64_t>(kBatch);
   std::vector<std::uint8_t> kinds = std::vector<std::uint8_t>(kBatch);
 
-  References() {
+  /// All over `pages` pages from `start` on.
+  explicit References(std::uint64_t start = 0, std::uint64_t pages = kPages) {
     for (std::size_t i = 0; i < kBatch; ++i) {
-      addresses[i] = i * 0x9e3779b97f4a7c15u % (kPages << 12);
+      addresses[i] = start + i * 0x9e3779b97f4a7c15u % (pages << 12);
       kinds[i] = i % 3 == 0 ? VMEM_STORE : VMEM_LOAD;
     }
   }
@@ -133,15 +134,15 @@ struct Guest {
     VMEM_INIT(config);
     VMEM_INIT(vm_config);
     VMEM_INIT(request);
-    config.memory = 1 << 30;
-    vm_config.memory = 512 << 20;
+    config.memory = 16ull << 30;  // as a Workbench has
+    vm_config.memory = 4ull << 30;
     request.length = pages << 12;
     request.protection = VMEM_READ | VMEM_WRITE;
     if (vmem_host_create(&config, &host) != VMEM_OK || vmem_vm_create(host, &vm_config, &vm) != VMEM_OK ||
         vmem_process_spawn(host, vm, nullptr, &process) != VMEM_OK ||
         vmem_process_mmap(host, vm, 0, process, &request, &start) != VMEM_OK)
       std::abort();
-    for (std::size_t i = 0; i < kBatch; ++i) references.addresses[i] = start + i * 0x9e3779b97f4a7c15u % (pages << 12);
+    references = References(start, pages);
   }
   ~Guest() { vmem_host_destroy(host); }
   Guest(const Guest&) = delete;
@@ -178,34 +179,18 @@ BENCHMARK(machine_replay)->Name("capi/machine_replay")->Arg(32)->Arg(1024)->Arg(
 
 /// The same VM in the core.
 struct CoreGuest {
-  sim::Machine machine{1 << 30};
-  sim::Guest& guest;
-  hw::Vcpu& vcpu;
-  guest::Process& process;
+  bench::Workbench bench;
   References references;
 
-  static vmm::VmConfig config() {
-    vmm::VmConfig config;
-    config.memory = 512 << 20;
-    config.cpu = hw::cpu_preset("skylake-sp");
-    return config;
-  }
   explicit CoreGuest(std::uint64_t pages)
-      : guest(machine.guest(machine.create_vm(config()))),
-        vcpu(guest.vm->vcpu(0)),
-        process(guest.kernel->spawn(vcpu, "process")) {
-    guest::MapRequest request;
-    request.length = pages << 12;
-    const std::uint64_t start = guest.kernel->mmap(vcpu, process, request).start;
-    for (std::size_t i = 0; i < kBatch; ++i) references.addresses[i] = start + i * 0x9e3779b97f4a7c15u % (pages << 12);
-  }
+      : bench(vmm::MmuMode::nested, hw::cpu_preset("skylake-sp"), pages), references(bench.page(0).value, pages) {}
 };
 
 void core_machine_batch(benchmark::State& state) {
   CoreGuest core(static_cast<std::uint64_t>(state.range(0)));
   for (auto _ : state)
-    core.machine.access(core.guest, core.vcpu, core.process, core.references.addresses, core.references.kinds,
-                        [](std::uint64_t) { return true; });
+    core.bench.machine().access(core.bench.guest(), core.bench.vcpu(), core.bench.process(), core.references.addresses,
+                                core.references.kinds, [](std::uint64_t) { return true; });
   state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(kBatch));
 }
 BENCHMARK(core_machine_batch)->Name("core/machine_batch")->Arg(32)->Arg(1024)->Arg(65536);
@@ -214,7 +199,8 @@ void core_machine_replay(benchmark::State& state) {
   CoreGuest core(static_cast<std::uint64_t>(state.range(0)));
   const auto runs = runs_of<Run>(core.references);
   for (auto _ : state)
-    core.machine.replay(core.guest, core.vcpu, core.process, runs, [](std::uint64_t) { return true; });
+    core.bench.machine().replay(core.bench.guest(), core.bench.vcpu(), core.bench.process(), runs,
+                                [](std::uint64_t) { return true; });
   state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(kBatch));
 }
 BENCHMARK(core_machine_replay)->Name("core/machine_replay")->Arg(32)->Arg(1024)->Arg(65536);

@@ -20,6 +20,9 @@ class Workbench {
     guest_.kernel->switch_to(vcpu(), *process_);
   }
 
+  sim::Machine& machine() { return machine_; }
+  sim::Guest& guest() { return guest_; }
+  guest::Process& process() { return *process_; }
   hw::Vcpu& vcpu() { return guest_.vm->vcpu(0); }
   Gva page(std::uint64_t number) const { return {start_ + (number << kPageShift)}; }
   /// One store to each of `count` pages.
