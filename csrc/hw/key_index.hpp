@@ -21,11 +21,17 @@ class KeyIndex {
   }
   void clear() { std::fill(first_.begin(), first_.end(), kNone); }
 
-  /// The slot of `key`; kNone if there is none.
-  [[gnu::always_inline]] Slot find(std::uint64_t key, const std::uint64_t* keys) const {
+  /// The slot of `key`; kNone if there is none. `key_of(slot)` is what it was inserted with.
+  template <class KeyOf>
+  [[gnu::always_inline]] Slot find(std::uint64_t key, KeyOf&& key_of) const {
     Slot slot = first_[bucket(key)];
-    while (slot != kNone && keys[slot] != key) slot = next_[slot];
+    while (slot != kNone && key_of(slot) != key) slot = next_[slot];
     return slot;
+  }
+  /// `slot` was inserted with `old_key`, unless that is 0, and has `new_key` from now on.
+  void replace(Slot slot, std::uint64_t old_key, std::uint64_t new_key) {
+    if (old_key != 0) remove(slot, old_key);
+    insert(slot, new_key);
   }
   /// Precondition: `slot` is not in the index.
   void insert(Slot slot, std::uint64_t key) {

@@ -75,6 +75,33 @@ Fault Mmu::general_protection(std::uint64_t va, AccessKind kind) const {
   return fault;
 }
 
+bool Mmu::walk(std::uint64_t va, AccessKind kind, TlbEntry& entry, Fault& fault) {
+  if (silicon_.story == nullptr) [[likely]]
+    return translate<Live>(silicon_, {va}, kind, entry, fault);
+  silicon_.story->walks({va});
+  return translate<Told>(silicon_, {va}, kind, entry, fault);
+}
+
+[[gnu::always_inline]] inline bool Mmu::walk_and_fill(std::uint64_t va, AccessKind kind, TlbEntry& entry,
+                                                      Fault& fault) {
+  if (refill_ == Refill::kernel) return raise(FaultKind::tlb_refill, va, kind, fault);
+  ++silicon_.counters.walks;
+  if (!walk(va, kind, entry, fault)) {
+    // The walk followed a miss of this side's L1 and of the L2; only the other side can hold the page.
+    l1_[1 - side(kind)].drop_page(va, silicon_.keys);
+    drop_rest_after(fault);
+    return false;
+  }
+  fill_l1(va, kind, entry);
+  l2_.fill(va, silicon_.keys, entry);
+  return true;
+}
+
+/// `walk_and_fill` for those who seldom do it.
+[[gnu::noinline]] bool Mmu::walk_again(std::uint64_t va, AccessKind kind, TlbEntry& entry, Fault& fault) {
+  return walk_and_fill(va, kind, entry, fault);
+}
+
 [[gnu::noinline]] bool Mmu::look_up(std::uint64_t va, AccessKind kind, TlbEntry& entry, Fault& fault) {
   if (!canonical(va, silicon_.address_bits)) [[unlikely]] {
     --counter_of(kind);  // it is counted by whoever calls
@@ -100,16 +127,12 @@ Fault Mmu::general_protection(std::uint64_t va, AccessKind kind) const {
   return permitted(va, kind, entry, held) || judge_hit(va, kind, entry, fault);
 }
 
-void Mmu::fill_l1(std::uint64_t va, AccessKind kind, const TlbEntry& entry) {
-  permitted(va, kind, entry, l1_[side(kind)].fill(va, silicon_.keys, entry));
-}
-
 [[gnu::noinline]] bool Mmu::judge_hit(std::uint64_t va, AccessKind kind, TlbEntry& entry, Fault& fault) {
   if (kind == AccessKind::store && (silicon_.permissions[entry.flags] & PermissionTable::kStoreButClean))
     return refill_ == Refill::walker ? assist_dirty(va, entry, fault) : raise(FaultKind::tlb_modified, va, kind, fault);
   // The entry may be tighter than the tables by now: only the tables can say no.
   drop_guest_page(va);
-  return walk_and_fill(va, kind, entry, fault);
+  return walk_again(va, kind, entry, fault);
 }
 
 bool Mmu::assist_dirty(std::uint64_t va, TlbEntry& entry, Fault& fault) {
@@ -125,30 +148,9 @@ bool Mmu::assist_dirty(std::uint64_t va, TlbEntry& entry, Fault& fault) {
   return true;
 }
 
-bool Mmu::walk(std::uint64_t va, AccessKind kind, TlbEntry& entry, Fault& fault) {
-  if (silicon_.story == nullptr) [[likely]]
-    return translate<Live>(silicon_, {va}, kind, entry, fault);
-  silicon_.story->walks({va});
-  return translate<Told>(silicon_, {va}, kind, entry, fault);
-}
-
-bool Mmu::walk_and_fill(std::uint64_t va, AccessKind kind, TlbEntry& entry, Fault& fault) {
-  if (refill_ == Refill::kernel) return raise(FaultKind::tlb_refill, va, kind, fault);
-  ++silicon_.counters.walks;
-  if (!walk(va, kind, entry, fault)) {
-    // The walk followed a miss of this side's L1 and of the L2; only the other side can hold the page.
-    l1_[1 - side(kind)].drop_page(va, silicon_.keys);
-    drop_rest_after(fault);
-    return false;
-  }
-  fill_l1(va, kind, entry);
-  l2_.fill(va, silicon_.keys, entry);
-  return true;
-}
-
 bool Mmu::retry(Gva gva, AccessKind kind, TlbEntry& entry, Fault& fault) {
   if (refill_ == Refill::kernel) return use_what_is_held(gva.value, kind, entry, fault);
-  return walk_and_fill(gva.value, kind, entry, fault);
+  return walk_again(gva.value, kind, entry, fault);
 }
 
 bool Mmu::probe(Gva gva, AccessKind kind, TlbEntry& entry, Fault& fault) {

@@ -36,33 +36,28 @@ class NestedTlb {
   };
   /// The mapping of `gpa` if one is held that `suits(mapping)`; touched then, and only then.
   template <class Suits>
-  Lookup lookup(std::uint64_t gpa, std::uint64_t context, Suits&& suits) {
-    Lookup found;
-    for (unsigned sizes = populated_; sizes != 0; sizes &= sizes - 1) {
-      const auto [key, page] = key_of(gpa, static_cast<PageSize>(std::countr_zero(sizes)), context);
-      const auto slot = cache_->find(key, page);
-      if (slot == Cache::kMiss) continue;
-      if (!suits((*cache_)[slot])) {
-        found.unsuited = true;
-        continue;
-      }
-      cache_->touch(slot, ++clock_);
-      found.mapping = &(*cache_)[slot];
-      break;
-    }
-    return found;
+  [[gnu::always_inline]] Lookup lookup(std::uint64_t gpa, std::uint64_t context, const Suits& suits) {
+    Lookup small;
+    if (populated_ & kSmall) small = look_up_size(gpa, PageSize::k4K, context, suits);
+    if (small.mapping != nullptr || (populated_ & ~kSmall) == 0) [[likely]]
+      return small;
+    const Lookup large = look_up_large(gpa, context, suits);
+    return {large.mapping, small.unsuited || large.unsuited};
   }
   /// Precondition: no mapping of `gpa` is held that is of this size.
-  void fill(std::uint64_t gpa, std::uint64_t context, const HostMapping& mapping) {
+  [[gnu::always_inline]] void fill(std::uint64_t gpa, std::uint64_t context, const HostMapping& mapping) {
     if (!cache_) return;
     const auto [key, page] = key_of(gpa, mapping.size, context);
     const auto slot = cache_->choose(page);
-    if (cache_->key(slot) != 0) count_out((*cache_)[slot].size);
-    cache_->assign(slot, key, mapping, ++clock_);
-    count_in(mapping.size);
+    const std::uint64_t old = cache_->key(slot);
+    if (old == 0 || (*cache_)[slot].size != mapping.size) [[unlikely]] {
+      if (old != 0) count_out((*cache_)[slot].size);
+      count_in(mapping.size);
+    }
+    cache_->assign(slot, page, key, mapping, ++clock_);
   }
   /// As `fill`, in the place of a mapping of this size if one is held.
-  void replace(std::uint64_t gpa, std::uint64_t context, const HostMapping& mapping) {
+  [[gnu::noinline]] void replace(std::uint64_t gpa, std::uint64_t context, HostMapping mapping) {
     const auto [key, page] = key_of(gpa, mapping.size, context);
     const auto old = cache_->find(key, page);
     if (old == Cache::kMiss) {
@@ -105,6 +100,7 @@ class NestedTlb {
 
  private:
   using Cache = AssocCache<HostMapping>;
+  static constexpr unsigned kSmall = 1u << static_cast<unsigned>(PageSize::k4K);
   struct Key {
     std::uint64_t key;
     std::uint64_t page;
@@ -112,6 +108,28 @@ class NestedTlb {
   static Key key_of(std::uint64_t gpa, PageSize size, std::uint64_t context) {
     const std::uint64_t page = key_page(gpa, page_shift(size));
     return {context | (static_cast<std::uint64_t>(size) << kKeySizeShift) | page, page};
+  }
+
+  template <class Suits>
+  [[gnu::always_inline]] Lookup look_up_size(std::uint64_t gpa, PageSize size, std::uint64_t context,
+                                             const Suits& suits) {
+    const auto [key, page] = key_of(gpa, size, context);
+    const auto slot = cache_->find(key, page);
+    if (slot == Cache::kMiss) return {};
+    const HostMapping& mapping = (*cache_)[slot];
+    if (!suits(mapping)) return {nullptr, true};
+    cache_->touch(slot, ++clock_);
+    return {&mapping, false};
+  }
+  template <class Suits>
+  [[gnu::noinline]] Lookup look_up_large(std::uint64_t gpa, std::uint64_t context, Suits suits) {
+    Lookup found;
+    for (unsigned sizes = populated_ & ~kSmall; sizes != 0 && found.mapping == nullptr; sizes &= sizes - 1) {
+      const auto size = static_cast<PageSize>(std::countr_zero(sizes));
+      const Lookup held = look_up_size(gpa, size, context, suits);
+      found = {held.mapping, found.unsuited || held.unsuited};
+    }
+    return found;
   }
 
   void count_in(PageSize size) {

@@ -12,23 +12,22 @@ namespace vmem::hw {
 
 /// What a TLB entry knows besides its address: the guest's rights, dirty, the second stage's rights, protection key.
 using EntryFlags = std::uint16_t;
-inline constexpr EntryFlags kEntryWrite = 1 << 0;
-inline constexpr EntryFlags kEntryUser = 1 << 1;
-inline constexpr EntryFlags kEntryExecute = 1 << 2;
-inline constexpr EntryFlags kEntryDirty = 1 << 3;
-inline constexpr EntryFlags kEntryHostRead = 1 << 4;
-inline constexpr EntryFlags kEntryHostWrite = 1 << 5;
-inline constexpr EntryFlags kEntryHostExecute = 1 << 6;
+inline constexpr EntryFlags kEntryDirty = 1 << 0;
+inline constexpr EntryFlags kEntryWrite = paging::kWrite;
+inline constexpr EntryFlags kEntryExecute = paging::kExecute;
+inline constexpr EntryFlags kEntryUser = paging::kUser;
+inline constexpr int kEntryHostShift = 4;
+inline constexpr EntryFlags kEntryHostRead = paging::kRead << kEntryHostShift;
+inline constexpr EntryFlags kEntryHostWrite = paging::kWrite << kEntryHostShift;
+inline constexpr EntryFlags kEntryHostExecute = paging::kExecute << kEntryHostShift;
 inline constexpr int kEntryKeyShift = 7;
 inline constexpr EntryFlags kEntryHostAll = kEntryHostRead | kEntryHostWrite | kEntryHostExecute;
 inline constexpr std::size_t kEntryFlagValues = 1 << 11;
 
 constexpr EntryFlags entry_flags(paging::Rights guest, bool dirty, paging::Rights host, unsigned key) {
-  static_assert(paging::kWrite == kEntryWrite << 1 && paging::kUser == kEntryUser << 2 &&
-                paging::kExecute == kEntryExecute && paging::kRead == kEntryHostRead >> 4 &&
-                paging::kWrite == kEntryHostWrite >> 4 && paging::kExecute == kEntryHostExecute >> 4);
-  return static_cast<EntryFlags>(((guest >> 1) & kEntryWrite) | ((guest >> 2) & kEntryUser) | (guest & kEntryExecute) |
-                                 (dirty ? kEntryDirty : 0) | ((host << 4) & kEntryHostAll) | (key << kEntryKeyShift));
+  static_assert(paging::kRead == kEntryDirty, "the guest's is given whenever a page is present, so its place is free");
+  return static_cast<EntryFlags>((guest & (kEntryWrite | kEntryExecute | kEntryUser)) | (dirty ? kEntryDirty : 0) |
+                                 ((host << kEntryHostShift) & kEntryHostAll) | (key << kEntryKeyShift));
 }
 
 struct GuestCheck {

@@ -28,18 +28,14 @@ class PagingStructureCaches {
       if (config.levels[level]) levels_[level].emplace(*config.levels[level]);
   }
 
-  /// The deepest cached entry on the way to `address`, touched. Sets `level` to the level the entry stands in.
-  const PscEntry* lookup(std::uint64_t address, std::uint64_t context, int top_level, int& level) {
-    for (level = 2; level <= top_level; ++level) {
-      auto& cache = levels_[static_cast<std::size_t>(level)];
-      if (!cache) continue;
-      const std::uint64_t page = key_page(address, paging::level_shift(level));
-      const auto slot = cache->find(context | page, page);
-      if (slot == Cache::kMiss) continue;
-      cache->touch(slot, ++clock_);
-      return &(*cache)[slot];
-    }
-    return nullptr;
+  struct Lookup {
+    const PscEntry* entry = nullptr;  ///< null: a miss
+    int level = 0;                    ///< in which it stands
+  };
+  /// The deepest cached entry on the way to `address`, touched.
+  [[gnu::always_inline]] Lookup lookup(std::uint64_t address, std::uint64_t context, int top_level) {
+    const PscEntry* const deepest = lookup_in(2, address, context);
+    return deepest != nullptr ? Lookup{deepest, 2} : lookup_above(address, context, top_level);
   }
   /// Precondition: this level holds nothing for `address`. So it is for every entry a walk reads: the walk would have
   /// started below it.
@@ -47,7 +43,7 @@ class PagingStructureCaches {
     auto& cache = levels_[static_cast<std::size_t>(level)];
     if (!cache) return;
     const std::uint64_t page = key_page(address, paging::level_shift(level));
-    cache->assign(cache->choose(page), context | page, entry, ++clock_);
+    cache->assign(cache->choose(page), page, context | page, entry, ++clock_);
   }
   /// Drops what would be used for one address in one context.
   void drop_path(std::uint64_t address, std::uint64_t context) {
@@ -80,6 +76,23 @@ class PagingStructureCaches {
 
  private:
   using Cache = AssocCache<PscEntry>;
+
+  [[gnu::always_inline]] const PscEntry* lookup_in(int level, std::uint64_t address, std::uint64_t context) {
+    auto& cache = levels_[static_cast<std::size_t>(level)];
+    if (!cache) return nullptr;
+    const std::uint64_t page = key_page(address, paging::level_shift(level));
+    const auto slot = cache->find(context | page, page);
+    if (slot == Cache::kMiss) return nullptr;
+    cache->touch(slot, ++clock_);
+    return &(*cache)[slot];
+  }
+  /// The rest of `lookup`: most walks are led to a table of level 1.
+  [[gnu::noinline]] Lookup lookup_above(std::uint64_t address, std::uint64_t context, int top_level) {
+    for (int level = 3; level <= top_level; ++level)
+      if (const PscEntry* const entry = lookup_in(level, address, context)) return {entry, level};
+    return {};
+  }
+
   std::array<std::optional<Cache>, paging::kMaxLevels + 1> levels_;
   std::uint64_t clock_ = 0;
 };

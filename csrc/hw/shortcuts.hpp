@@ -88,9 +88,10 @@ class Shortcuts {
   static constexpr unsigned kLineBits = 10;  ///< sixteen times the entries of usual first levels, so that few collide
   static constexpr std::size_t kLines = 1 << kLineBits;
   static constexpr std::uint64_t kNothing = ~std::uint64_t{0};  ///< no kind has all its bits set
-  /// Of multiplicative hashing, shifted so that a sign extension falls out of the product. Pages in a row, and pages a
-  /// power of two apart, spread evenly.
-  static constexpr std::uint64_t kFactor = 0x9e37'79b9'7f4a'7c15 << (64 - 57);
+  /// Of multiplicative hashing of pages, shifted so that a sign extension falls out of the product; pages in a row, and
+  /// pages a power of two apart, spread evenly. And one line for each step of the kind, plus a carry at times: the
+  /// lines of a page lie side by side.
+  static constexpr std::uint64_t kFactor = (1ull << (64 - kLineBits)) + (0x9e37'79b9'7f4a'7c15 >> 19 << (64 - 57));
   static std::uint64_t key_of(std::uint64_t va, AccessKind kind) {
     return (va & ~kPageMask) | static_cast<std::uint64_t>(kind);
   }

@@ -38,7 +38,7 @@ TlbPlace TlbLevel::fill_other(std::uint64_t va, const ContextKeys& keys, const T
       (entry.global ? keys.global : keys.own) | (static_cast<std::uint64_t>(size) << kKeySizeShift) | page;
   const TlbArray::Slot slot = array.choose(page);
   replace(array, slot, va, fitted);
-  array.assign(slot, key, fitted, ++clock_);
+  array.assign(slot, page, key, fitted, ++clock_);
   return {&array, slot};
 }
 

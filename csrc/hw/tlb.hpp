@@ -59,7 +59,7 @@ class alignas(512) TlbLevel {  // of a row of levels one is found by a shift
     } else {
       replace(array, slot, va, entry);
     }
-    array.assign(slot, keys.own | page, entry, ++clock_);
+    array.assign(slot, page, keys.own | page, entry, ++clock_);
     return {&array, slot};
   }
   /// Drops every entry that translates `va` under the given keys.

@@ -29,15 +29,10 @@ static_assert(static_cast<std::size_t>(HostAccess::table_mark) + 1 == kDemands.s
 const Demand& demand_of(HostAccess access) { return kDemands[static_cast<std::size_t>(access)]; }
 
 HostAccess host_access(AccessKind access) {
-  switch (access) {
-    case AccessKind::load:
-      return HostAccess::load;
-    case AccessKind::store:
-      return HostAccess::store;
-    case AccessKind::fetch:
-      return HostAccess::fetch;
-  }
-  return HostAccess::load;
+  static_assert(static_cast<int>(HostAccess::load) == static_cast<int>(AccessKind::load) &&
+                static_cast<int>(HostAccess::store) == static_cast<int>(AccessKind::store) &&
+                static_cast<int>(HostAccess::fetch) == static_cast<int>(AccessKind::fetch));
+  return static_cast<HostAccess>(access);
 }
 
 /// SDM vol. 3, table 28-7 (exit qualification for EPT violations).
@@ -98,7 +93,8 @@ struct HostDimension {
   }
 };
 
-void report_second_stage_fault(const State& state, Gpa gpa, HostAccess access, const WalkEnd& end, Fault& fault) {
+[[gnu::cold, gnu::noinline]] void report_second_stage_fault(const State& state, Gpa gpa, HostAccess access, WalkEnd end,
+                                                            Fault& fault) {
   const bool is_npt = state.second_stage == SecondStageKind::npt;
   const bool misconfigured = end.reason == WalkEnd::Reason::reserved;
   fault = Fault{};
@@ -113,23 +109,28 @@ void report_second_stage_fault(const State& state, Gpa gpa, HostAccess access, c
   fault.qualification = is_npt || misconfigured ? 0 : violation_qualification(access, end.rights);
 }
 
+/// Where the second stage's walk begins: below the deepest cached entry, or at the root.
+template <class Effect>
+[[gnu::always_inline]] inline Cursor start_second_stage(Silicon& silicon, Gpa gpa) {
+  if constexpr (Effect::kCaches) {
+    const auto [cached, level] = silicon.host_psc.lookup(gpa.value, silicon.keys.guest_physical, silicon.host_levels);
+    if constexpr (Effect::kTells) silicon.story->looks_up(WalkCache::host_psc, gpa.value, level);
+    if (cached != nullptr) [[likely]] {
+      ++silicon.counters.psc_hits;
+      return {cached->table, cached->table_gpa, level - 1, cached->rights};
+    }
+  }
+  return {silicon.state.stage2_root(), silicon.state.stage2_root(), silicon.host_levels};
+}
+
 template <const Format& kFormat, class Effect>
-bool walk_second_stage(Silicon& silicon, Gpa gpa, HostAccess access, HostMapping& mapping, Fault& fault) {
+[[gnu::always_inline]] inline bool walk_second_stage(Silicon& silicon, Gpa gpa, HostAccess access, HostMapping& mapping,
+                                                     Fault& fault) {
   if (silicon.host_levels == 4 && (gpa.value >> 48) != 0) [[unlikely]] {  // SDM vol. 3, 29.3.3.2
     report_second_stage_fault(silicon.state, gpa, access, {WalkEnd::Reason::not_present}, fault);
     return false;
   }
-  Cursor cursor{silicon.state.stage2_root(), silicon.state.stage2_root(), silicon.host_levels};
-  if constexpr (Effect::kCaches) {
-    int level = 0;
-    const PscEntry* cached = silicon.host_psc.lookup(gpa.value, silicon.keys.guest_physical, cursor.level, level);
-    if constexpr (Effect::kTells)
-      silicon.story->looks_up(WalkCache::host_psc, gpa.value, cached != nullptr ? level : 0);
-    if (cached != nullptr) {
-      ++silicon.counters.psc_hits;
-      cursor = {cached->table, cached->table_gpa, level - 1, cached->rights};
-    }
-  }
+  Cursor cursor = start_second_stage<Effect>(silicon, gpa);
   if (Effect::kKernel && silicon.kernel_table.region == gpa.value >> 21) cursor = silicon.kernel_table.cursor;
   HostDimension<kFormat, Effect> dimension{silicon};
   const WalkEnd end = walk<kFormat>(dimension, gpa.value, cursor);
@@ -144,7 +145,10 @@ bool walk_second_stage(Silicon& silicon, Gpa gpa, HostAccess access, HostMapping
     entry |= kFormat.accessed | (demand_of(access).writes ? kFormat.dirty : 0);
     if (entry != end.entry) silicon.memory.store(end.at, entry);
   }
-  mapping = {kFormat.target(entry, end.level), end.rights, (entry & kFormat.dirty) != 0, leaf_page_size(end.level)};
+  const auto leaf = [&](int level) {
+    mapping = {kFormat.target(entry, level), end.rights, (entry & kFormat.dirty) != 0, leaf_page_size(level)};
+  };
+  end.level == 1 ? leaf(1) : leaf(end.level);  // most are: compiled for that level
   return true;
 }
 
@@ -199,7 +203,7 @@ struct GuestDimension {
     return (entry & paging::x86_64.accessed) || set_bits(at, entry | paging::x86_64.accessed, cursor);
   }
   /// With second-stage A/D off the write permission of the table is needed only now.
-  bool set_bits(std::uint64_t at, std::uint64_t entry, const Cursor& cursor) {
+  [[gnu::always_inline]] bool set_bits(std::uint64_t at, std::uint64_t entry, const Cursor& cursor) {
     if (!silicon.host_marks && !(cursor.table_rights & paging::kWrite)) {
       const Gpa entry_gpa{cursor.table_gpa | (at & kPageMask)};
       report_second_stage_fault(silicon.state, entry_gpa, HostAccess::table_mark, {.rights = cursor.table_rights},
@@ -211,7 +215,7 @@ struct GuestDimension {
   }
   /// Moves the cursor to the table of `level` at `table_gpa`. What is translated, and reported if that fails, is the
   /// address of the entry that will be read.
-  bool enter(std::uint64_t table_gpa, std::uint64_t va, int level, Cursor& cursor) {
+  [[gnu::noinline]] bool enter(std::uint64_t table_gpa, std::uint64_t va, int level, Cursor& cursor) {
     HostMapping mapping;
     const Gpa entry_gpa{table_gpa + 8ull * paging::table_index(va, level)};
     if (!translate_second_stage<Effect>(
@@ -233,8 +237,8 @@ struct GuestDimension {
   }
 };
 
-void report_page_fault(const State& state, const WalkEnd& end, AccessKind access, bool protection, bool key_violation,
-                       Fault& fault) {
+[[gnu::cold, gnu::noinline]] void report_page_fault(const State& state, WalkEnd end, AccessKind access, bool protection,
+                                                    bool key_violation, Fault& fault) {
   fault = Fault{};
   fault.kind = FaultKind::page_fault;
   fault.level = end.level;
@@ -248,19 +252,18 @@ void report_page_fault(const State& state, const WalkEnd& end, AccessKind access
 
 /// Starts at the deepest cached entry. False: nothing cached, the cursor stands at the root's name.
 template <class Effect>
-bool start_from_cache(Silicon& silicon, std::uint64_t va, Cursor& cursor) {
+[[gnu::always_inline]] inline bool start_from_cache(Silicon& silicon, std::uint64_t va, Cursor& cursor) {
   const State& state = silicon.state;
-  cursor = {state.cr3_root(), state.cr3_root(), state.levels()};
   if constexpr (Effect::kCaches) {
-    int level = 0;
-    const PscEntry* cached = silicon.psc.lookup(va, silicon.keys.own, cursor.level, level);
-    if constexpr (Effect::kTells) silicon.story->looks_up(WalkCache::psc, va, cached != nullptr ? level : 0);
-    if (cached != nullptr) {
+    const auto [cached, level] = silicon.psc.lookup(va, silicon.keys.own, state.levels());
+    if constexpr (Effect::kTells) silicon.story->looks_up(WalkCache::psc, va, level);
+    if (cached != nullptr) [[likely]] {
       ++silicon.counters.psc_hits;
       cursor = {cached->table, cached->table_gpa, level - 1, cached->rights, cached->table_rights};
       return true;
     }
   }
+  cursor = {state.cr3_root(), state.cr3_root(), state.levels()};
   return false;
 }
 
@@ -270,15 +273,22 @@ std::uint64_t used_leaf(std::uint64_t entry, AccessKind access) {
 }
 
 /// `judge_leaf` without its branches, where the answer is yes.
-bool passes(const Silicon& silicon, const WalkEnd& end, AccessKind access, Fault& fault) {
+[[gnu::always_inline]] inline bool passes(const Silicon& silicon, const WalkEnd& end, AccessKind access, Fault& fault) {
   const EntryFlags flags = entry_flags(end.rights, true, paging::kAllRights, paging::protection_key(end.entry));
   if (end.reason == WalkEnd::Reason::leaf && (silicon.permissions[flags] & access_bit(access)) != 0) [[likely]]
     return true;
-  return judge_leaf(silicon.state, end, access, fault);
+  const WalkEnd judged = end;  // so that the caller's can stay in registers
+  return judge_leaf(silicon.state, judged, access, fault);
+}
+
+/// Of a leaf, as a TLB holds it.
+bool is_global(const State& state, std::uint64_t leaf) {
+  return (leaf & paging::x86_64.global) != 0 && state.has(kCr4Pge);
 }
 
 template <class Effect>
-bool translate_linear(Silicon& silicon, Gva gva, AccessKind access, TlbEntry& entry, Fault& fault) {
+[[gnu::always_inline]] inline bool translate_linear(Silicon& silicon, Gva gva, AccessKind access, TlbEntry& entry,
+                                                    Fault& fault) {
   Cursor cursor;
   start_from_cache<Effect>(silicon, gva.value, cursor);
   LinearDimension<Effect> dimension{silicon};
@@ -287,49 +297,25 @@ bool translate_linear(Silicon& silicon, Gva gva, AccessKind access, TlbEntry& en
   const std::uint64_t leaf = used_leaf(end.entry, access);
   if (Effect::kMarks && leaf != end.entry) silicon.memory.store(end.at, leaf);
 
-  entry.size = entry.guest_size = leaf_page_size(end.level);
-  entry.base = paging::x86_64.target(leaf, end.level);
+  const auto fill = [&](int level) {
+    entry.base = paging::x86_64.target(leaf, level);
+    entry.size = entry.guest_size = leaf_page_size(level);
+  };
+  end.level == 1 ? fill(1) : fill(end.level);  // most are: compiled for that level
   entry.flags =
       entry_flags(end.rights, (leaf & paging::x86_64.dirty) != 0, paging::kAllRights, paging::protection_key(leaf));
-  entry.global = (leaf & paging::x86_64.global) != 0 && silicon.state.has(kCr4Pge);
+  entry.global = is_global(silicon.state, leaf);
   return true;
 }
 
 template <class Effect>
-bool translate_nested(Silicon& silicon, Gva gva, AccessKind access, TlbEntry& entry, Fault& fault) {
-  GuestDimension<Effect> dimension{silicon, fault};
-  Cursor cursor;
-  if (!start_from_cache<Effect>(silicon, gva.value, cursor) &&
-      !dimension.enter(cursor.table_gpa, gva.value, cursor.level, cursor))
-    return false;
-  const WalkEnd end = walk<paging::x86_64>(dimension, gva.value, cursor);
-  if (end.reason == WalkEnd::Reason::table_unreachable || end.reason == WalkEnd::Reason::table_read_only) return false;
-  if (!passes(silicon, end, access, fault)) return false;
-  const std::uint64_t leaf = used_leaf(end.entry, access);
-  if (leaf != end.entry && !dimension.set_bits(end.at, leaf, cursor)) return false;
-
-  const PageSize guest_size = leaf_page_size(end.level);
-  const Gpa gpa{paging::x86_64.target(leaf, end.level) | (gva.value & (page_bytes(guest_size) - 1))};
-  HostMapping mapping;
-  if (!translate_second_stage<Effect>(silicon, gpa, host_access(access), mapping, fault)) return false;
-
-  entry.size = std::min(guest_size, mapping.size);
-  entry.guest_size = guest_size;
-  entry.base = align_down(mapping.physical(gpa.value), page_bytes(entry.size));
-  const bool dirty = (leaf & paging::x86_64.dirty) != 0 && (!silicon.host_marks || mapping.dirty);
-  entry.flags = entry_flags(end.rights, dirty, mapping.rights, paging::protection_key(leaf));
-  entry.global = (leaf & paging::x86_64.global) != 0 && silicon.state.has(kCr4Pge);
-  return true;
-}
-
-template <class Effect>
-NestedTlb::Lookup look_up_nested(Silicon& silicon, Gpa gpa, HostAccess access) {
+[[gnu::always_inline]] inline NestedTlb::Lookup look_up_nested(Silicon& silicon, Gpa gpa, HostAccess access) {
   if constexpr (!Effect::kCaches) {
     return {};
   } else {
     const Rights needed = demand_of(access).rights;
     const bool needs_dirty = demand_of(access).writes && silicon.host_marks;
-    const auto suits = [&](const HostMapping& candidate) {
+    const auto suits = [=](const HostMapping& candidate) {
       return (candidate.rights & needed) == needed && (candidate.dirty || !needs_dirty);
     };
     const NestedTlb::Lookup held = silicon.nested_tlb.lookup(gpa.value, silicon.keys.guest_physical, suits);
@@ -339,6 +325,74 @@ NestedTlb::Lookup look_up_nested(Silicon& silicon, Gpa gpa, HostAccess access) {
     if (held.mapping != nullptr) ++silicon.counters.nested_tlb_hits;
     return held;
   }
+}
+
+/// `translate_second_stage`, for the one who cannot afford to call it.
+template <class Effect>
+[[gnu::always_inline]] inline bool second_stage(Silicon& silicon, Gpa gpa, HostAccess access, HostMapping& mapping,
+                                                Fault& fault) {
+  const NestedTlb::Lookup held = look_up_nested<Effect>(silicon, gpa, access);
+  if (held.mapping != nullptr) {
+    mapping = *held.mapping;
+    return true;
+  }
+  const bool found = silicon.state.second_stage == SecondStageKind::ept
+                         ? walk_second_stage<paging::ept, Effect>(silicon, gpa, access, mapping, fault)
+                         : walk_second_stage<paging::x86_64, Effect>(silicon, gpa, access, mapping, fault);
+  if (!Effect::kCaches || !found) return found;
+  const std::uint64_t context = silicon.keys.guest_physical;
+  if (held.unsuited) [[unlikely]]
+    silicon.nested_tlb.replace(gpa.value, context, mapping);
+  else
+    silicon.nested_tlb.fill(gpa.value, context, mapping);
+  return true;
+}
+
+/// The second dimension for the page that the guest's `leaf` of `level` names, and the entry of both.
+template <class Effect>
+[[gnu::always_inline]] inline bool finish_nested(Silicon& silicon, Gva gva, AccessKind access, std::uint64_t leaf,
+                                                 Rights rights, int level, TlbEntry& entry, Fault& fault) {
+  const PageSize guest_size = leaf_page_size(level);
+  const Gpa gpa{paging::x86_64.target(leaf, level) | (gva.value & (page_bytes(guest_size) - 1))};
+  HostMapping mapping;
+  if (!second_stage<Effect>(silicon, gpa, host_access(access), mapping, fault)) return false;
+
+  const bool is_dirty = (leaf & paging::x86_64.dirty) != 0 && (mapping.dirty || !silicon.host_marks);
+  entry.size = std::min(guest_size, mapping.size);
+  entry.base =
+      mapping.size == PageSize::k4K ? mapping.base : align_down(mapping.physical(gpa.value), page_bytes(entry.size));
+  entry.flags = entry_flags(rights, is_dirty, mapping.rights, paging::protection_key(leaf));
+  entry.guest_size = guest_size;
+  entry.global = is_global(silicon.state, leaf);
+  return true;
+}
+
+template <class Effect>
+[[gnu::noinline]] bool finish_large(Silicon& silicon, Gva gva, AccessKind access, std::uint64_t leaf, WalkEnd end,
+                                    TlbEntry& entry, Fault& fault) {
+  return finish_nested<Effect>(silicon, gva, access, leaf, end.rights, end.level, entry, fault);
+}
+
+template <class Effect>
+[[gnu::always_inline]] inline bool translate_nested(Silicon& silicon, Gva gva, AccessKind access, TlbEntry& entry,
+                                                    Fault& fault) {
+  GuestDimension<Effect> dimension{silicon, fault};
+  Cursor cursor;
+  if (!start_from_cache<Effect>(silicon, gva.value, cursor)) [[unlikely]] {
+    Cursor root = cursor;  // so that the other can stay in registers
+    if (!dimension.enter(root.table_gpa, gva.value, root.level, root)) return false;
+    cursor = root;
+  }
+  const WalkEnd end = walk<paging::x86_64>(dimension, gva.value, cursor);
+  if (end.reason == WalkEnd::Reason::table_unreachable || end.reason == WalkEnd::Reason::table_read_only) [[unlikely]]
+    return false;
+  if (!passes(silicon, end, access, fault)) return false;
+  const std::uint64_t leaf = used_leaf(end.entry, access);
+  if (leaf != end.entry && !dimension.set_bits(end.at, leaf, cursor)) return false;
+
+  // Most leaves stand in level 1: compiled for that level.
+  return end.level == 1 ? finish_nested<Effect>(silicon, gva, access, leaf, end.rights, 1, entry, fault)
+                        : finish_large<Effect>(silicon, gva, access, leaf, end, entry, fault);
 }
 
 }  // namespace
@@ -354,20 +408,9 @@ bool judge_leaf(const State& state, const WalkEnd& end, AccessKind access, Fault
 }
 
 template <class Effect>
-bool translate_second_stage(Silicon& silicon, Gpa gpa, HostAccess access, HostMapping& mapping, Fault& fault) {
-  const std::uint64_t context = silicon.keys.guest_physical;
-  const NestedTlb::Lookup held = look_up_nested<Effect>(silicon, gpa, access);
-  if (held.mapping != nullptr) {
-    mapping = *held.mapping;
-    return true;
-  }
-  const bool found = silicon.state.second_stage == SecondStageKind::ept
-                         ? walk_second_stage<paging::ept, Effect>(silicon, gpa, access, mapping, fault)
-                         : walk_second_stage<paging::x86_64, Effect>(silicon, gpa, access, mapping, fault);
-  if (Effect::kCaches && found)
-    held.unsuited ? silicon.nested_tlb.replace(gpa.value, context, mapping)
-                  : silicon.nested_tlb.fill(gpa.value, context, mapping);
-  return found;
+[[gnu::noinline]] bool translate_second_stage(Silicon& silicon, Gpa gpa, HostAccess access, HostMapping& mapping,
+                                              Fault& fault) {
+  return second_stage<Effect>(silicon, gpa, access, mapping, fault);
 }
 
 template <class Effect>

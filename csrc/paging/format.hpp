@@ -46,7 +46,7 @@ struct Format {
   constexpr bool is_leaf(std::uint64_t entry, int level) const {
     return level == 1 || (level <= kMaxLeafLevel && (entry & leaf) != 0);
   }
-  constexpr Rights rights(std::uint64_t entry) const {
+  [[gnu::always_inline]] constexpr Rights rights(std::uint64_t entry) const {
     const Rights r = read == 0 ? kRead : moved(entry, read, kRead);
     const Rights w = moved(entry, write, kWrite);
     const Rights x = execute != 0 ? moved(entry, execute, kExecute) : moved(~entry, no_execute, kExecute);

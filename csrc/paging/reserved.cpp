@@ -39,8 +39,14 @@ ReservedBits reserved_bits_npt(int maxphyaddr, bool one_gib_pages) {
 
 ReservedBits reserved_bits_ept(int maxphyaddr, bool one_gib_pages, bool execute_only) {
   ReservedBits bits = common(ept, maxphyaddr, one_gib_pages, 12);
-  bits.bad_rights = static_cast<std::uint8_t>((1u << 0b010) | (1u << 0b110) | (execute_only ? 0u : 1u << 0b100));
-  bits.bad_memory_types = (1u << 2) | (1u << 3) | (1u << 7);
+  const unsigned bad_rights = (1u << 0b010) | (1u << 0b110) | (execute_only ? 0u : 1u << 0b100);
+  const unsigned bad_memory_types = (1u << 2) | (1u << 3) | (1u << 7);
+  for (unsigned low = 0; low < 64; ++low) {
+    const std::uint64_t rights_are_bad = (bad_rights >> (low & 7)) & 1,
+                        type_is_bad = (bad_memory_types >> (low >> 3)) & 1;
+    bits.bad_table |= rights_are_bad << low;
+    bits.bad_leaf |= (rights_are_bad | type_is_bad) << low;
+  }
   return bits;
 }
 

@@ -12,13 +12,14 @@ namespace vmem::paging {
 struct ReservedBits {
   std::array<std::uint64_t, kMaxLevels + 1> table{};
   std::array<std::uint64_t, kMaxLevels + 1> leaf{};
-  std::uint8_t bad_rights = 0;        ///< EPT: bit n set if bits 2:0 = n are misconfigured
-  std::uint8_t bad_memory_types = 0;  ///< EPT: bit n set if a leaf's memory type n is reserved
+  /// EPT: bit n is set if an entry with n in bits 5:0 is misconfigured: by its rights, bits 2:0, and a leaf also by its
+  /// memory type, bits 5:3.
+  std::uint64_t bad_table = 0, bad_leaf = 0;
 
   constexpr bool violated(std::uint64_t entry, int level, bool is_leaf) const {
     const auto at = static_cast<std::size_t>(level);
-    if (entry & (is_leaf ? leaf[at] : table[at])) return true;
-    return ((bad_rights >> (entry & 7)) & 1) != 0 || (is_leaf && ((bad_memory_types >> ((entry >> 3) & 7)) & 1) != 0);
+    const std::uint64_t mask = is_leaf ? leaf[at] : table[at], bad = is_leaf ? bad_leaf : bad_table;
+    return (entry & mask) != 0 || ((bad >> (entry & 63)) & 1) != 0;
   }
 };
 

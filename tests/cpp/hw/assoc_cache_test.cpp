@@ -28,6 +28,9 @@ class SetModel {
     return static_cast<std::uint32_t>(at - keys_.begin());
   }
   int value(std::uint32_t way) const { return values_[way]; }
+  Replacement replacement() const { return replacement_; }
+  bool is_invalid(std::uint32_t way) const { return keys_[way] == 0; }
+  bool has_invalid() const { return find(0).has_value(); }
   void touch(std::uint32_t way) {
     if (replacement_ == Replacement::lru) move_to_back(way);
     if (replacement_ != Replacement::plru) return;
@@ -98,10 +101,13 @@ void random_steps(Cache& cache, std::vector<SetModel>& model, std::uint32_t ways
       }
       set.touch(*held);
     } else {
-      const std::uint32_t way = set.choose(draws);
       const Cache::Slot slot = cache.choose(index);
+      // Which of several invalid ways is taken shows nowhere with lru.
+      const bool any = set.replacement() == Replacement::lru && set.has_invalid();
+      const std::uint32_t way = any ? slot % ways : set.choose(draws);
       REQUIRE(slot == slot_of(way));
-      cache.assign(slot, key, step, ++now);
+      REQUIRE(set.is_invalid(way) == set.has_invalid());
+      cache.assign(slot, index, key, step, ++now);
       set.assign(way, key, step);
     }
   }
@@ -125,17 +131,17 @@ TEST_CASE("every policy agrees with a naive model of each set") {
 TEST_CASE("first in, first out does not care about hits") {
   Cache cache({2, 2, Replacement::fifo, 0});
   std::uint64_t now = 0;
-  cache.assign(cache.choose(0), 1, 10, ++now);
-  cache.assign(cache.choose(0), 2, 20, ++now);
+  cache.assign(cache.choose(0), 0, 1, 10, ++now);
+  cache.assign(cache.choose(0), 0, 2, 20, ++now);
   cache.touch(cache.find(1, 0), ++now);
-  cache.assign(cache.choose(0), 3, 30, ++now);
+  cache.assign(cache.choose(0), 0, 3, 30, ++now);
   CHECK(cache.find(1, 0) == Cache::kMiss);
   CHECK(cache.find(2, 0) != Cache::kMiss);
 }
 
 TEST_CASE("erase_if and clear leave nothing that they should take") {
   Cache cache({32, 4, Replacement::lru, 0});
-  for (std::uint64_t key = 1; key <= 32; ++key) cache.assign(cache.choose(key), key, static_cast<int>(key), key);
+  for (std::uint64_t key = 1; key <= 32; ++key) cache.assign(cache.choose(key), key, key, static_cast<int>(key), key);
   cache.erase_if([](std::uint64_t key) { return key % 3 == 0; });
   for (std::uint64_t key = 1; key <= 32; ++key) CHECK((cache.find(key, key) == Cache::kMiss) == (key % 3 == 0));
   cache.clear();

@@ -183,7 +183,7 @@ TEST_CASE("shortcuts say yes to plain first-level hits only, and changes nothing
 
 TEST_CASE("shortcuts know the page, the side and the kinds that they were told") {
   TlbArray array({4, 4});
-  array.assign(0, 1, TlbEntry{}, 1);
+  array.assign(0, 0, 1, TlbEntry{}, 1);
   const TlbPlace place{&array, 0};
   Shortcuts shortcuts;
   std::uint64_t clock = 2;
@@ -220,7 +220,7 @@ TEST_CASE("shortcuts know the page, the side and the kinds that they were told")
   SUBCASE("a large entry that goes takes every line that could lead to it") {
     TlbEntry large;
     large.size = PageSize::k2M;
-    array.assign(1, 2, large, 2);
+    array.assign(1, 0, 2, large, 2);
     for (std::uint64_t va = 0x20'0000; va < 0x20'a000; va += kPageSize)
       shortcuts.remember(va, Side::data, {&array, 1}, access_bit(AccessKind::load));
     CHECK(knows(0x20'3000, AccessKind::load));
