@@ -71,8 +71,8 @@ class AssocCache {
   /// Where `touch` writes the time, which is all that it does.
   std::uint64_t* stamp(Slot slot) { return &lines_[slot].touched; }
 
-  /// The way that an insertion into the set of `index` takes: an invalid one, whichever, else the victim. Draws from
-  /// the generator of `random`.
+  /// The way that an insertion into the set of `index` takes: the first invalid one, else the victim. Draws from the
+  /// generator of `random`.
   [[gnu::always_inline]] Slot choose(std::uint64_t index) {
     if (choice_ == Choice::oldest_of_four) [[likely]] {
       const Slot base = base_of_four(index);

@@ -36,14 +36,22 @@ class RecencyRing {
     place.time = now;
     oldest_[set] = place.newer;
   }
-  /// The slot has become invalid, and so the oldest.
+  /// The slot has become invalid. Those that are precede all others, in the order of their numbers.
   void expire(Slot slot) {
-    const std::uint32_t set = slot / ways_;
+    Slot& oldest = oldest_[slot / ways_];
     places_[slot].time = 0;
-    if (slot == oldest_[set]) return;
+    if (slot == oldest) oldest = places_[slot].newer;
     unlink(slot);
-    link_after(places_[oldest_[set]].older, slot);
-    oldest_[set] = slot;
+    const Slot newest = places_[oldest].older;
+    const auto precedes = [&](Slot other) { return places_[other].time == 0 && other < slot; };
+    if (!precedes(oldest)) {
+      link_after(newest, slot);
+      oldest = slot;
+      return;
+    }
+    Slot before = oldest;
+    while (before != newest && precedes(places_[before].newer)) before = places_[before].newer;
+    link_after(before, slot);
   }
 
  private:
